@@ -1,0 +1,17 @@
+# Run by fasc_embed_files at build time: OUT, SYMBOL, ROOT, FILES.
+set(arrays "")
+set(rows "")
+set(n 0)
+foreach(path ${FILES})
+    file(RELATIVE_PATH name ${ROOT} ${path})
+    file(READ ${path} hex HEX)
+    string(LENGTH "${hex}" digits)
+    math(EXPR size "${digits} / 2")
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "((0x..,){32})" "\\1\n" bytes "${bytes}")
+    string(APPEND arrays "static const unsigned char file_${n}[] = {\n${bytes}0};\n")
+    string(APPEND rows "    {\"${name}\", (const char *)file_${n}, ${size}},\n")
+    math(EXPR n "${n} + 1")
+endforeach()
+file(WRITE ${OUT}
+     "#include \"embedded.h\"\n${arrays}const struct fasc_embedded ${SYMBOL}[] = {\n${rows}    {0, 0, 0}};\n")

@@ -1,0 +1,160 @@
+/* backend.h - what the core and its backends (cpu in libfasc, cuda in libfasc_cuda) share:
+ * the inside of tensors and devices, a validated attention problem, and the table of
+ * functions a backend serves. Internal: not installed. */
+#ifndef FASC_BACKEND_H
+#define FASC_BACKEND_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fasc.h"
+
+#define FASC_MAX_RANK        8
+#define FASC_BACKEND_VERSION 1u
+
+/* ---- tensors and devices -------------------------------------------------- */
+
+/* Memory that one or more tensors look into. `owned` storage is returned to the device when
+ * the last reference goes. */
+typedef struct fasc_storage {
+    atomic_int refs;
+    bool owned;
+    void *data;
+    size_t bytes;
+    fasc_device *device;
+} fasc_storage;
+
+struct fasc_tensor {
+    fasc_storage *storage;
+    char *data; /* address of element (0, 0, ...) */
+    fasc_dtype dtype;
+    int32_t rank;
+    int64_t shape[FASC_MAX_RANK];
+    int64_t stride[FASC_MAX_RANK]; /* elements */
+    int64_t numel;
+};
+
+struct fasc_device {
+    const struct fasc_backend *backend;
+    int32_t index;
+    char name[32];
+    void *impl;                                 /* the backend's own */
+    atomic_llong live, peak, count, soft_limit; /* bytes and storages; see memory.c */
+};
+
+/* ---- a validated attention problem ---------------------------------------- */
+
+/* All structural masks are one band: query i sees key j iff i + lo <= j <= i + hi and
+ * 0 <= j < Nk. No limit on a side is a value past any index. */
+#define FASC_BAND_OPEN ((int64_t)1 << 60)
+
+typedef struct fasc_problem {
+    int64_t batch, heads_q, heads_k, seqlen_q, seqlen_k, head_dim;
+    int64_t group; /* heads_q / heads_k: query head h reads key head h / group */
+    int64_t lo, hi;
+    bool banded; /* false: every query sees every key (as far as the band goes) */
+    double scale;
+    fasc_dtype dtype; /* of q, k and v */
+    const fasc_attention_args *args;
+    /* args->mask with its broadcast dimensions at stride 0; data NULL without a mask */
+    const void *mask_data;
+    fasc_dtype mask_dtype;
+    int64_t mask_stride[4];
+} fasc_problem;
+
+/* Keys that row i sees as far as the band says: [*begin, *end), empty when begin >= end. */
+static inline void fasc_visible_range(const fasc_problem *p, int64_t i, int64_t *begin,
+                                      int64_t *end)
+{
+    int64_t first = i + p->lo, last = i + p->hi;
+    *begin = first > 0 ? first : 0;
+    *end = last < p->seqlen_k - 1 ? last + 1 : p->seqlen_k;
+    if (*end < *begin) {
+        *end = *begin;
+    }
+}
+
+/* ---- a backend ------------------------------------------------------------ */
+
+typedef struct fasc_rand_spec {
+    uint64_t seed, stream;
+    bool normal; /* false: uniform in [a, b); true: mean a, standard deviation b */
+    float a, b;
+} fasc_rand_spec;
+
+/* Work that fasc_time repeats: enqueues one call on the device's stream. */
+typedef fasc_status (*fasc_work)(void *context);
+
+typedef struct fasc_backend {
+    uint32_t version;
+    const char *name; /* "cpu", "cuda" */
+
+    /* Usable devices; on failure 0, and the reason as the error message. */
+    fasc_status (*count)(int32_t *count);
+    /* Fills device->impl for device->index, once. */
+    fasc_status (*open)(fasc_device *device);
+    fasc_status (*info)(fasc_device *device, fasc_device_info *info);
+    fasc_status (*synchronize)(fasc_device *device);
+
+    /* Memory. release may be called while queued work still uses the block: a later alloc must
+     * be ordered after that work. alloc of 0 bytes gives NULL. */
+    fasc_status (*alloc)(fasc_device *device, size_t bytes, void **data);
+    void (*release)(fasc_device *device, void *data, size_t bytes);
+    fasc_status (*memory)(fasc_device *device, int64_t *cached, int64_t *free, int64_t *total);
+    fasc_status (*trim)(fasc_device *device);
+    /* Contiguous bytes between the host and the device; return when they have arrived. */
+    fasc_status (*upload)(fasc_device *device, void *dst, const void *src, size_t bytes);
+    fasc_status (*download)(fasc_device *device, void *dst, const void *src, size_t bytes);
+
+    /* Element-wise work on tensors of this device: any dtype, any strides; never empty. */
+    fasc_status (*copy)(const fasc_tensor *src, fasc_tensor *dst);
+    fasc_status (*fill)(fasc_tensor *t, double value);
+    fasc_status (*arange)(fasc_tensor *t, double start, double step);
+    fasc_status (*rand)(fasc_tensor *t, const fasc_rand_spec *spec);
+    fasc_status (*summarize)(const fasc_tensor *t, fasc_summary *summary);
+    fasc_status (*compare)(const fasc_tensor *a, const fasc_tensor *b, fasc_difference *difference);
+    fasc_status (*matmul)(const fasc_matmul_args *args);
+
+    /* The i-th kernel, best first; false past the last. */
+    bool (*kernel)(fasc_device *device, int32_t i, fasc_kernel_info *info);
+    /* Chooses kernel and configuration for the problem, honouring args->kernel: fills the plan
+     * except flops and bytes. FASC_EUNSUPPORTED with the reason when none can. */
+    fasc_status (*plan)(fasc_device *device, const fasc_problem *problem,
+                        fasc_attention_plan *plan);
+    fasc_status (*run)(fasc_device *device, const fasc_problem *problem,
+                       const fasc_attention_plan *plan);
+
+    /* Times `batch` back-to-back calls of work: seconds on the device, and seconds that the
+     * host spent in the calls. cold: empty the caches first, by reading. */
+    fasc_status (*sample)(fasc_device *device, fasc_work work, void *context, int32_t batch,
+                          bool cold, double *seconds, double *host_seconds);
+} fasc_backend;
+
+/* ---- what the core offers its backends ------------------------------------- */
+
+/* Sets this thread's error message (printf style) and returns status. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+fasc_status
+fasc_fail(fasc_status status, const char *format, ...);
+fasc_status fasc_vfail(fasc_status status, const char *format, va_list list);
+
+/* The plugin is handed this table, since libfasc exports only fasc.h. */
+typedef struct fasc_core {
+    uint32_t version;
+    fasc_status (*vfail)(fasc_status status, const char *format, va_list list);
+    const char *(*last_error)(void);
+    bool (*cancel_requested)(void);
+} fasc_core;
+
+/* The one symbol that libfasc_cuda.so exports. */
+typedef const fasc_backend *(*fasc_backend_entry)(const fasc_core *core);
+#define FASC_BACKEND_ENTRY "fasc_backend_entry_v1"
+
+extern const fasc_backend fasc_cpu_backend;
+
+#endif
