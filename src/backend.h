@@ -127,8 +127,8 @@ typedef struct fasc_backend {
     fasc_status (*run)(fasc_device *device, const fasc_problem *problem,
                        const fasc_attention_plan *plan);
 
-    /* Times `batch` back-to-back calls of work: seconds on the device, and seconds that the
-     * host spent in the calls. cold: empty the caches first, by reading. */
+    /* Times `batch` back-to-back calls of work, all of them together: seconds on the device,
+     * and seconds that the host spent in the calls. cold: empty the caches first, by reading. */
     fasc_status (*sample)(fasc_device *device, fasc_work work, void *context, int32_t batch,
                           bool cold, double *seconds, double *host_seconds);
 } fasc_backend;
