@@ -1,0 +1,163 @@
+/* errors.c - what a failed script prints.
+ *
+ * An error of the library is a table with the fields status and message and __tostring: its user
+ * gave something wrong, and reads one line that says where in the script and what. Any other error
+ * is a mistake in the script: its message and a traceback. A nil error has nothing to say (busted
+ * ends so after it has printed its own report). */
+#include <stdio.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "host.h"
+
+enum { TRACE_TOP = 14, TRACE_BOTTOM = 6 }; /* calls shown of a deep stack */
+
+static bool always_trace;
+
+void host_errors_always_trace(bool always)
+{
+    always_trace = always;
+}
+
+/* ---- the error value ---------------------------------------------------------- */
+
+static bool is_library_error(lua_State *L, int index)
+{
+    if (!lua_istable(L, index)) {
+        return false;
+    }
+    lua_pushliteral(L, "message");
+    lua_rawget(L, index);
+    lua_pushliteral(L, "status");
+    lua_rawget(L, index);
+    bool is = lua_isstring(L, -2) && !lua_isnil(L, -1);
+    lua_pop(L, 2);
+    return is;
+}
+
+/* Pushes the error value as text. */
+static void push_message(lua_State *L, int index)
+{
+    if (is_library_error(L, index)) {
+        lua_getfield(L, index, "message");
+    } else if (luaL_callmeta(L, index, "__tostring") && lua_isstring(L, -1)) {
+        return;
+    } else if (lua_isstring(L, index)) {
+        lua_pushvalue(L, index);
+    } else {
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
+    }
+}
+
+/* ---- the stack ------------------------------------------------------------------ */
+
+/* Pushes "script.lua:12: " for the innermost line of the user's own code, "" if there is none. */
+static void push_user_line(lua_State *L)
+{
+    lua_Debug call;
+    for (int level = 1; lua_getstack(L, level, &call); level++) {
+        lua_getinfo(L, "Sl", &call);
+        if (call.currentline > 0 && !host_module_is_library(call.source)) {
+            lua_pushfstring(L, "%s:%d: ", call.short_src, call.currentline);
+            return;
+        }
+    }
+    lua_pushliteral(L, "");
+}
+
+static void add_call(lua_State *L, luaL_Buffer *text, lua_Debug *call)
+{
+    lua_getinfo(L, "Snl", call);
+    if (call->what[0] == 'C') {
+        lua_pushfstring(L, "    [C]: in function '%s'\n", call->name ? call->name : "?");
+    } else if (call->what[0] == 'm') {
+        lua_pushfstring(L, "    %s:%d: in main chunk\n", call->short_src, call->currentline);
+    } else if (call->name) {
+        lua_pushfstring(L, "    %s:%d: in function '%s'\n", call->short_src, call->currentline,
+                        call->name);
+    } else {
+        lua_pushfstring(L, "    %s:%d: in function <%s:%d>\n", call->short_src, call->currentline,
+                        call->short_src, call->linedefined);
+    }
+    luaL_addvalue(text);
+}
+
+static bool is_raising_function(lua_State *L, lua_Debug *call)
+{
+    lua_getinfo(L, "Sn", call);
+    return call->what[0] == 'C' && call->name &&
+           (strcmp(call->name, "error") == 0 || strcmp(call->name, "assert") == 0);
+}
+
+/* Pushes the calls that led to the error, innermost first, one a line. The host's own are not on
+ * the stack: it calls chunks from outside of Lua. */
+static void push_traceback(lua_State *L)
+{
+    lua_Debug call;
+    int depth = 1;
+    while (lua_getstack(L, depth, &call)) {
+        depth++;
+    }
+    int first = lua_getstack(L, 1, &call) && is_raising_function(L, &call) ? 2 : 1;
+    luaL_Buffer text;
+    luaL_buffinit(L, &text);
+    for (int level = first; level < depth; level++) {
+        if (level == first + TRACE_TOP && depth - level > TRACE_BOTTOM) {
+            lua_pushfstring(L, "    ... (%d more)\n", depth - level - TRACE_BOTTOM);
+            luaL_addvalue(&text);
+            level = depth - TRACE_BOTTOM;
+        }
+        lua_getstack(L, level, &call);
+        add_call(L, &text, &call);
+    }
+    luaL_pushresult(&text);
+}
+
+/* ---- the handler ------------------------------------------------------------------ */
+
+/* The message handler: runs where the error was raised, with the stack still there. */
+static int describe(lua_State *L)
+{
+    if (lua_isnil(L, 1)) {
+        return 1;
+    }
+    bool by_library = is_library_error(L, 1);
+    lua_settop(L, 1);
+    if (by_library) {
+        push_user_line(L);
+    } else {
+        lua_pushliteral(L, "");
+    }
+    push_message(L, 1);
+    lua_pushliteral(L, "\n");
+    if (!by_library || always_trace) {
+        push_traceback(L);
+    } else {
+        lua_pushliteral(L, "");
+    }
+    lua_concat(L, 4);
+    return 1;
+}
+
+int host_protected_call(lua_State *L, int nargs, int nresults)
+{
+    int base = lua_gettop(L) - nargs;
+    lua_pushcfunction(L, describe);
+    lua_insert(L, base);
+    int status = lua_pcall(L, nargs, nresults, base);
+    lua_remove(L, base);
+    return status;
+}
+
+int host_errors_report(lua_State *L)
+{
+    fflush(stdout);
+    if (host_interrupted()) {
+        fprintf(stderr, HOST_NAME ": interrupted\n");
+    } else if (lua_isstring(L, -1)) {
+        fprintf(stderr, HOST_NAME ": %s", lua_tostring(L, -1));
+    }
+    lua_pop(L, 1);
+    return HOST_FAILED;
+}

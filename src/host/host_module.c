@@ -1,0 +1,118 @@
+/* host_module.c - the module fasc.host: what Lua code needs to know of the process it runs in.
+ *
+ *   host.device        string|nil   --device as given
+ *   host.lua_dir       string|nil   --lua-dir as given
+ *   host.executable    string       this program's path
+ *   host.scripts_dir   string       the folder of the scripts that come with fasc
+ *   host.traceback     boolean      whether tracebacks were asked for
+ *   host.isatty(name)  boolean      is "stdin", "stdout" or "stderr" a terminal?
+ *   host.width()       integer|nil  columns of the terminal at stdout or stderr; nil at none
+ *   host.mkdir(path)   true | nil, message   makes a folder and those above it
+ *   host.interrupted() boolean      has SIGINT asked to stop?
+ *   host.clear_interrupt()          forget it, and go on computing
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+#include "host.h"
+
+static int host_isatty(lua_State *L)
+{
+    static const char *const names[] = {"stdin", "stdout", "stderr", NULL};
+    lua_pushboolean(L, isatty(luaL_checkoption(L, 1, NULL, names)));
+    return 1;
+}
+
+static int host_width(lua_State *L)
+{
+    struct winsize size;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+            lua_pushinteger(L, size.ws_col);
+            return 1;
+        }
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
+static int host_mkdir(lua_State *L)
+{
+    size_t length;
+    const char *given = luaL_checklstring(L, 1, &length);
+    char path[PATH_MAX];
+    luaL_argcheck(L, length > 0 && length < sizeof path, 1, "not a path");
+    memcpy(path, given, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (given[i] == '/' || given[i] == '\0') {
+            path[i] = '\0';
+            if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+                lua_pushnil(L);
+                lua_pushfstring(L, "%s: %s", path, strerror(errno));
+                return 2;
+            }
+            path[i] = given[i];
+        }
+    }
+    struct stat info;
+    if (stat(given, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", given, strerror(ENOTDIR));
+        return 2;
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int host_lua_interrupted(lua_State *L)
+{
+    lua_pushboolean(L, host_interrupted());
+    return 1;
+}
+
+static int host_lua_clear_interrupt(lua_State *L)
+{
+    (void)L;
+    host_interrupt_clear();
+    return 0;
+}
+
+static const luaL_Reg FUNCTIONS[] = {
+    {"isatty", host_isatty},
+    {"width", host_width},
+    {"mkdir", host_mkdir},
+    {"interrupted", host_lua_interrupted},
+    {"clear_interrupt", host_lua_clear_interrupt},
+    {NULL, NULL},
+};
+
+static void set_string(lua_State *L, const char *name, const char *value)
+{
+    if (value) {
+        lua_pushstring(L, value);
+        lua_setfield(L, -2, name);
+    }
+}
+
+void host_module_install(lua_State *L, const host_options *options)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaded");
+    lua_newtable(L);
+    luaL_register(L, NULL, FUNCTIONS);
+    set_string(L, "device", options->device);
+    set_string(L, "lua_dir", options->lua_dir);
+    set_string(L, "executable", host_executable());
+    set_string(L, "scripts_dir", host_scripts_dir());
+    lua_pushboolean(L, options->traceback);
+    lua_setfield(L, -2, "traceback");
+    lua_setfield(L, -2, "fasc.host");
+    lua_pop(L, 2);
+}
