@@ -1,9 +1,9 @@
 /* errors.c - what a failed script prints.
  *
- * An error of the library is a table with the fields status and message and __tostring: its user
- * gave something wrong, and reads one line that says where in the script and what. Any other error
- * is a mistake in the script: its message and a traceback. A nil error has nothing to say (busted
- * ends so after it has printed its own report). */
+ * An error of the library (fasc.errors) is a table with a status and a message: its user gave
+ * something wrong, and reads the one line that it turns itself into, which says where in the script
+ * and what. Any other error is a mistake in the script: its message and a traceback. A nil error
+ * has nothing to say (busted ends so after it has printed its own report). */
 #include <stdio.h>
 #include <string.h>
 
@@ -39,32 +39,17 @@ static bool is_library_error(lua_State *L, int index)
 /* Pushes the error value as text. */
 static void push_message(lua_State *L, int index)
 {
-    if (is_library_error(L, index)) {
-        lua_getfield(L, index, "message");
-    } else if (luaL_callmeta(L, index, "__tostring") && lua_isstring(L, -1)) {
+    if (luaL_callmeta(L, index, "__tostring") && lua_isstring(L, -1)) {
         return;
-    } else if (lua_isstring(L, index)) {
+    }
+    if (lua_isstring(L, index)) {
         lua_pushvalue(L, index);
     } else {
-        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, index));
+        lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, index));
     }
 }
 
 /* ---- the stack ------------------------------------------------------------------ */
-
-/* Pushes "script.lua:12: " for the innermost line of the user's own code, "" if there is none. */
-static void push_user_line(lua_State *L)
-{
-    lua_Debug call;
-    for (int level = 1; lua_getstack(L, level, &call); level++) {
-        lua_getinfo(L, "Sl", &call);
-        if (call.currentline > 0 && !host_module_is_library(call.source)) {
-            lua_pushfstring(L, "%s:%d: ", call.short_src, call.currentline);
-            return;
-        }
-    }
-    lua_pushliteral(L, "");
-}
 
 static void add_call(lua_State *L, luaL_Buffer *text, lua_Debug *call)
 {
@@ -122,21 +107,14 @@ static int describe(lua_State *L)
     if (lua_isnil(L, 1)) {
         return 1;
     }
-    bool by_library = is_library_error(L, 1);
-    lua_settop(L, 1);
-    if (by_library) {
-        push_user_line(L);
-    } else {
-        lua_pushliteral(L, "");
-    }
     push_message(L, 1);
     lua_pushliteral(L, "\n");
-    if (!by_library || always_trace) {
+    if (always_trace || !is_library_error(L, 1)) {
         push_traceback(L);
+        lua_concat(L, 3);
     } else {
-        lua_pushliteral(L, "");
+        lua_concat(L, 2);
     }
-    lua_concat(L, 4);
     return 1;
 }
 

@@ -70,9 +70,6 @@ int host_run_file(lua_State *L, const char *path, const host_options *options);
 void host_modules_install(lua_State *L, const host_options *options);
 void host_module_install(lua_State *L, const host_options *options);
 
-/* Does a chunk's source name ("@lua/fasc/x.lua") belong to the fasc.* modules? */
-bool host_module_is_library(const char *source);
-
 /* ---- errors.c: what a failed script prints ----------------------------------- */
 
 /* Calls the function below its nargs arguments, as lua_pcall does, with a message handler that

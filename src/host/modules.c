@@ -1,6 +1,6 @@
 /* modules.c - where require finds the fasc.* modules: in the table that the build embeds, or under
- * --lua-dir. Module fasc is fasc/init.lua, fasc.x is fasc/x.lua. fasc.cdef is a string: the region of
- * fasc.h that ffi.cdef reads. The searcher stands right behind package.preload, so that no fasc/
+ * --lua-dir. Module fasc is fasc/init.lua, fasc.x is fasc/x.lua. fasc.cdef is a string: the region
+ * of fasc.h that ffi.cdef reads. The searcher stands right behind package.preload, so that no fasc/
  * folder beside a script gets in the way. */
 #include <limits.h>
 #include <stdio.h>
@@ -64,28 +64,14 @@ static int search(lua_State *L)
     if (strcmp(module_dir, EMBEDDED_DIR) == 0) {
         const struct fasc_embedded *file = find_embedded(path);
         if (!file) {
-            lua_pushfstring(L, "\n\tno module '%s' inside " HOST_NAME, module);
-            return 1;
+            return luaL_error(L, "there is no module '%s' inside " HOST_NAME, module);
         }
         status = luaL_loadbuffer(L, file->text, file->size, lua_pushfstring(L, "@%s", path));
         lua_remove(L, -2);
     } else {
-        FILE *probe = fopen(path, "r");
-        if (!probe) {
-            lua_pushfstring(L, "\n\tno file '%s' (--lua-dir)", path);
-            return 1;
-        }
-        fclose(probe);
         status = luaL_loadfile(L, path);
     }
     return status == 0 ? 1 : lua_error(L);
-}
-
-bool host_module_is_library(const char *source)
-{
-    size_t n = strlen(module_dir);
-    return source[0] == '@' && strncmp(source + 1, module_dir, n) == 0 &&
-           strncmp(source + 1 + n, "/fasc/", 6) == 0;
 }
 
 void host_modules_install(lua_State *L, const host_options *options)

@@ -149,13 +149,14 @@ bool host_options_parse(host_options *o, int argc, char **argv)
 
 void host_options_print_help(void)
 {
-    printf("Usage: " HOST_NAME " [options] [script.lua [arguments...]]\n"
-           "\n"
-           "Runs a Lua script with the fasc library. A bare word names one of the scripts that come\n"
-           "with fasc; - is the standard input. At a terminal, without CODE and script, it opens a\n"
-           "prompt.\n"
-           "\n"
-           "Options:\n");
+    printf(
+        "Usage: " HOST_NAME " [options] [script.lua [arguments...]]\n"
+        "\n"
+        "Runs a Lua script with the fasc library. A bare word names one of the scripts that come\n"
+        "with fasc; - is the standard input. At a terminal, without CODE and script, it opens a\n"
+        "prompt.\n"
+        "\n"
+        "Options:\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
         const option_row *row = &OPTIONS[i];
         char left[32];
@@ -167,9 +168,10 @@ void host_options_print_help(void)
             line = line[length] ? line + length + 1 : NULL;
         }
     }
-    printf("\n"
-           "Exit status: 0, or what the script chose; 1 after an error; 2 when the command line is\n"
-           "wrong; 130 when interrupted.\n");
+    printf(
+        "\n"
+        "Exit status: 0, or what the script chose; 1 after an error; 2 when the command line is\n"
+        "wrong; 130 when interrupted.\n");
 }
 
 void host_options_print_version(void)

@@ -1,7 +1,7 @@
 /* scripts.c - where this program lies, and the scripts that come with it.
  *
- * The folder of scripts is found from the executable, so an installed tree can be moved. A build tree
- * has a link to the source's scripts/ at the same place. FASC_SCRIPTS_FROM_BIN is that way,
+ * The folder of scripts is found from the executable, so an installed tree can be moved. A build
+ * tree has a link to the source's scripts/ at the same place. FASC_SCRIPTS_FROM_BIN is that way,
  * "../share/fasc/scripts" unless the build was configured otherwise. */
 #include <dirent.h>
 #include <errno.h>

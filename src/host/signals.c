@@ -10,11 +10,20 @@
 static lua_State *running;
 static volatile sig_atomic_t interrupts;
 
-/* Runs inside the interpreter at its next call, return or instruction. */
+/* Runs inside the interpreter at its next call, return or instruction. Raises the error that a
+ * cancelled call of the library raises, so that scripts catch both in one place. */
 static void stop_hook(lua_State *L, lua_Debug *where)
 {
     (void)where;
     lua_sethook(L, NULL, 0, 0);
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "fasc.errors");
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, "raise");
+        lua_pushliteral(L, "ECANCELED");
+        lua_pushliteral(L, "interrupted");
+        lua_call(L, 2, 0);
+    }
     luaL_error(L, "interrupted");
 }
 
