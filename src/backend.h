@@ -127,6 +127,14 @@ typedef struct fasc_backend {
     fasc_status (*run)(fasc_device *device, const fasc_problem *problem,
                        const fasc_attention_plan *plan);
 
+    /* Kernels compiled at run time, see fasc_precompile and fasc_attention_inspect; NULL in a
+     * backend that has none. precompile needs no device. */
+    fasc_status (*precompile)(const char *archs, int32_t index, fasc_compile_report *report,
+                              int32_t *count);
+    fasc_status (*inspect)(fasc_device *device, const fasc_problem *problem,
+                           const fasc_attention_plan *plan, int32_t index,
+                           fasc_compile_report *report, int32_t *count);
+
     /* Times `batch` back-to-back calls of work, all of them together: seconds on the device,
      * and seconds that the host spent in the calls. cold: empty the caches first, by reading. */
     fasc_status (*sample)(fasc_device *device, fasc_work work, void *context, int32_t batch,

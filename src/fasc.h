@@ -359,6 +359,49 @@ typedef struct fasc_kernel_info {
 
 fasc_status fasc_kernel_describe(fasc_device *device, int32_t index, fasc_kernel_info *info);
 
+/* ---- kernels compiled at run time ------------------------------------------- */
+
+/* What the compiler says of one GPU function. */
+typedef struct fasc_function_report {
+    char name[48];
+    int32_t registers;       /* of a thread */
+    int32_t spill_bytes;     /* stored plus loaded */
+    int32_t stack_bytes;     /* of a thread */
+    int32_t smem_static;     /* bytes of shared memory fixed at compile time */
+    int32_t smem_dynamic;    /* bytes asked for at launch; 0 where no launch is known */
+    int32_t threads;         /* of a block; 0 where no launch is known */
+    int32_t blocks_per_unit; /* blocks a multiprocessor holds at once; 0 without a device */
+    double occupancy;        /* warps it then holds / warps it could hold */
+} fasc_function_report;
+
+/* One configuration: a source file compiled with its macros for one architecture. */
+typedef struct fasc_compile_report {
+    uint32_t size;
+    int32_t failed;         /* 1: it does not compile, or breaks a rule that it ships under */
+    char source[64];        /* "kernels/naive.cu" */
+    char macros[192];       /* "ELEMENT=f16 THREADS=256" */
+    char arch[16];          /* "sm_90a" */
+    char cache[192];        /* "hit", "stored", or why it was not stored */
+    double seconds;         /* that compiling took, now or when it was stored */
+    int32_t function_count; /* entries of function[] */
+    int32_t warning_count;
+    fasc_function_report function[8];
+    char message[1024]; /* why it failed, then the warnings, a line each; "" = none */
+} fasc_compile_report;
+
+/* Compiles shipped GPU configurations; needs no GPU. archs: "sm_90a,sm_80"; NULL = all they ship
+ * for. *count: how many there are; report, if not NULL, receives number `index` of them, compiled
+ * (or from the cache). FASC_OK means that the report holds; look at report->failed.
+ * FASC_EUNSUPPORTED: no CUDA backend here. FASC_EINVAL: index or an architecture is unknown. */
+fasc_status fasc_precompile(const char *archs, int32_t index, fasc_compile_report *report,
+                            int32_t *count);
+
+/* The same for the configurations that would serve a problem on its device, with the launches'
+ * shapes and occupancy; nothing runs. FASC_EUNSUPPORTED on a device whose kernels are not compiled
+ * at run time. */
+fasc_status fasc_attention_inspect(const fasc_attention_args *args, int32_t index,
+                                   fasc_compile_report *report, int32_t *count);
+
 /* ---- checking ------------------------------------------------------------- */
 
 /* One output's agreement with the float64 reference, element by element:
