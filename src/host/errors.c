@@ -14,6 +14,7 @@
 enum { TRACE_TOP = 14, TRACE_BOTTOM = 6 }; /* calls shown of a deep stack */
 
 static bool always_trace;
+static int calls_below; /* how deep the stack was where the protected call began */
 
 void host_errors_always_trace(bool always)
 {
@@ -55,7 +56,10 @@ static void add_call(lua_State *L, luaL_Buffer *text, lua_Debug *call)
 {
     lua_getinfo(L, "Snl", call);
     if (call->what[0] == 'C') {
-        lua_pushfstring(L, "    [C]: in function '%s'\n", call->name ? call->name : "?");
+        if (!call->name) {
+            return; /* says nothing */
+        }
+        lua_pushfstring(L, "    [C]: in function '%s'\n", call->name);
     } else if (call->what[0] == 'm') {
         lua_pushfstring(L, "    %s:%d: in main chunk\n", call->short_src, call->currentline);
     } else if (call->name) {
@@ -75,15 +79,22 @@ static bool is_raising_function(lua_State *L, lua_Debug *call)
            (strcmp(call->name, "error") == 0 || strcmp(call->name, "assert") == 0);
 }
 
-/* Pushes the calls that led to the error, innermost first, one a line. The host's own are not on
- * the stack: it calls chunks from outside of Lua. */
-static void push_traceback(lua_State *L)
+static int stack_depth(lua_State *L)
 {
     lua_Debug call;
-    int depth = 1;
+    int depth = 0;
     while (lua_getstack(L, depth, &call)) {
         depth++;
     }
+    return depth;
+}
+
+/* Pushes the calls that led to the error, innermost first, one a line; not those of the host below
+ * the protected call. */
+static void push_traceback(lua_State *L)
+{
+    lua_Debug call;
+    int depth = stack_depth(L) - calls_below;
     int first = lua_getstack(L, 1, &call) && is_raising_function(L, &call) ? 2 : 1;
     luaL_Buffer text;
     luaL_buffinit(L, &text);
@@ -120,11 +131,13 @@ static int describe(lua_State *L)
 
 int host_protected_call(lua_State *L, int nargs, int nresults)
 {
-    int base = lua_gettop(L) - nargs;
+    int base = lua_gettop(L) - nargs, outer = calls_below;
+    calls_below = stack_depth(L);
     lua_pushcfunction(L, describe);
     lua_insert(L, base);
     int status = lua_pcall(L, nargs, nresults, base);
     lua_remove(L, base);
+    calls_below = outer;
     return status;
 }
 

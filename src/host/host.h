@@ -15,7 +15,7 @@ enum { HOST_FAILED = 1, HOST_USAGE = 2, HOST_INTERRUPTED = 130 };
 
 /* ---- options.c: the command line ------------------------------------------- */
 
-typedef enum host_action { HOST_RUN, HOST_HELP, HOST_PRINT_VERSION } host_action;
+typedef enum host_action { HOST_RUN, HOST_HELP, HOST_PRINT_VERSION, HOST_LIST_DEVICES } host_action;
 
 typedef struct host_options {
     host_action action;
@@ -70,11 +70,15 @@ int host_run_file(lua_State *L, const char *path, const host_options *options);
 void host_modules_install(lua_State *L, const host_options *options);
 void host_module_install(lua_State *L, const host_options *options);
 
+/* Makes a folder and those above it where they are missing. Returns 0 or an errno. */
+int host_make_folders(const char *path);
+
 /* ---- errors.c: what a failed script prints ----------------------------------- */
 
 /* Calls the function below its nargs arguments, as lua_pcall does, with a message handler that
- * turns the error into the text to print. Returns lua_pcall's status; on failure the text (or
- * nil, for a failure that has nothing to say) is on top of the stack. */
+ * turns the error into the text to print; its traceback ends at this call. Returns lua_pcall's
+ * status; on failure the text (or nil, for a failure that has nothing to say) is on top of the
+ * stack. */
 int host_protected_call(lua_State *L, int nargs, int nresults);
 
 /* Whether errors of the library come with a traceback as well. */
@@ -92,5 +96,13 @@ void host_signals_install(lua_State *L);
 /* Has SIGINT arrived since the last clear? */
 bool host_interrupted(void);
 void host_interrupt_clear(void);
+
+/* ---- repl.c, devices.c --------------------------------------------------------- */
+
+/* Reads lines at the prompt, or from stdin, until it ends. Returns the exit status. */
+int host_run_repl(lua_State *L);
+
+/* Prints every device, or why there is none. Returns the exit status. */
+int host_list_devices(void);
 
 #endif

@@ -1,5 +1,6 @@
 /* host_module.c - the module fasc.host: what Lua code needs to know of the process it runs in.
  *
+ *   host.version       string       "0.1.0"
  *   host.device        string|nil   --device as given
  *   host.lua_dir       string|nil   --lua-dir as given
  *   host.executable    string       this program's path
@@ -8,8 +9,7 @@
  *   host.isatty(name)  boolean      is "stdin", "stdout" or "stderr" a terminal?
  *   host.width()       integer|nil  columns of the terminal at stdout or stderr; nil at none
  *   host.mkdir(path)   true | nil, message   makes a folder and those above it
- *   host.interrupted() boolean      has SIGINT asked to stop?
- *   host.clear_interrupt()          forget it, and go on computing
+ *   host.interrupted() boolean      has SIGINT asked to stop? (the run will exit with 130)
  */
 #include <errno.h>
 #include <limits.h>
@@ -21,7 +21,29 @@
 
 #include <lauxlib.h>
 
+#include "fasc.h"
 #include "host.h"
+
+int host_make_folders(const char *path)
+{
+    char part[PATH_MAX];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof part) {
+        return length ? ENAMETOOLONG : ENOENT;
+    }
+    memcpy(part, path, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] == '/' || path[i] == '\0') {
+            part[i] = '\0';
+            if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+                return errno;
+            }
+            part[i] = path[i];
+        }
+    }
+    struct stat info;
+    return stat(path, &info) != 0 ? errno : S_ISDIR(info.st_mode) ? 0 : ENOTDIR;
+}
 
 static int host_isatty(lua_State *L)
 {
@@ -45,26 +67,11 @@ static int host_width(lua_State *L)
 
 static int host_mkdir(lua_State *L)
 {
-    size_t length;
-    const char *given = luaL_checklstring(L, 1, &length);
-    char path[PATH_MAX];
-    luaL_argcheck(L, length > 0 && length < sizeof path, 1, "not a path");
-    memcpy(path, given, length + 1);
-    for (size_t i = 1; i <= length; i++) {
-        if (given[i] == '/' || given[i] == '\0') {
-            path[i] = '\0';
-            if (mkdir(path, 0777) != 0 && errno != EEXIST) {
-                lua_pushnil(L);
-                lua_pushfstring(L, "%s: %s", path, strerror(errno));
-                return 2;
-            }
-            path[i] = given[i];
-        }
-    }
-    struct stat info;
-    if (stat(given, &info) != 0 || !S_ISDIR(info.st_mode)) {
+    const char *path = luaL_checkstring(L, 1);
+    int error = host_make_folders(path);
+    if (error) {
         lua_pushnil(L);
-        lua_pushfstring(L, "%s: %s", given, strerror(ENOTDIR));
+        lua_pushfstring(L, "%s: %s", path, strerror(error));
         return 2;
     }
     lua_pushboolean(L, true);
@@ -77,19 +84,11 @@ static int host_lua_interrupted(lua_State *L)
     return 1;
 }
 
-static int host_lua_clear_interrupt(lua_State *L)
-{
-    (void)L;
-    host_interrupt_clear();
-    return 0;
-}
-
 static const luaL_Reg FUNCTIONS[] = {
     {"isatty", host_isatty},
     {"width", host_width},
     {"mkdir", host_mkdir},
     {"interrupted", host_lua_interrupted},
-    {"clear_interrupt", host_lua_clear_interrupt},
     {NULL, NULL},
 };
 
@@ -107,6 +106,7 @@ void host_module_install(lua_State *L, const host_options *options)
     lua_getfield(L, -1, "loaded");
     lua_newtable(L);
     luaL_register(L, NULL, FUNCTIONS);
+    set_string(L, "version", fasc_version());
     set_string(L, "device", options->device);
     set_string(L, "lua_dir", options->lua_dir);
     set_string(L, "executable", host_executable());

@@ -3,28 +3,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
 
-/* Runs -e code, then the script or stdin. */
+static int run_script(lua_State *L, const host_options *options)
+{
+    const char *name = options->argv[options->script];
+    if (strcmp(name, "-") == 0) {
+        return host_run_file(L, NULL, options);
+    }
+    const char *path = host_script_find(name);
+    return path ? host_run_file(L, path, options) : HOST_USAGE;
+}
+
+/* Runs -e code, then the script, then the prompt, as far as each is asked for. */
 static int run(lua_State *L, const host_options *options)
 {
+    bool has_script = options->script < options->argc;
+    bool only_prompt = !has_script && options->code_count == 0;
     int status = 0;
     for (int i = 0; i < options->code_count && status == 0; i++) {
         status = host_run_code(L, options->code[i]);
     }
-    bool has_script = options->script < options->argc;
-    if (status != 0 || (!has_script && options->code_count > 0)) {
-        return status;
+    if (has_script && status == 0) {
+        status = run_script(L, options);
     }
-    const char *path = NULL;
-    if (has_script && strcmp(options->argv[options->script], "-") != 0) {
-        path = host_script_find(options->argv[options->script]);
-        if (!path) {
-            return HOST_USAGE;
-        }
+    if (options->interactive || (only_prompt && isatty(STDIN_FILENO))) {
+        return status == HOST_USAGE ? status : host_run_repl(L);
     }
-    return host_run_file(L, path, options);
+    return only_prompt ? host_run_file(L, NULL, options) : status;
 }
 
 static int start(const host_options *options)
@@ -52,6 +60,8 @@ int main(int argc, char **argv)
         host_options_print_help();
     } else if (options.action == HOST_PRINT_VERSION) {
         host_options_print_version();
+    } else if (options.action == HOST_LIST_DEVICES) {
+        status = host_list_devices();
     } else {
         status = start(&options);
     }

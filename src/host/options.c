@@ -15,6 +15,7 @@ typedef enum option_id {
     OPT_DEVICE,
     OPT_LUA_DIR,
     OPT_TRACEBACK,
+    OPT_LIST_DEVICES,
     OPT_VERSION,
     OPT_HELP,
 } option_id;
@@ -40,6 +41,8 @@ static const option_row OPTIONS[] = {
     {OPT_TRACEBACK, "--traceback", NULL,
      "print a traceback for errors of the library too; so does\n"
      "FASC_TRACEBACK=1 in the environment"},
+    {OPT_LIST_DEVICES, "--list-devices", NULL,
+     "print the devices, or why there are none, and stop"},
     {OPT_VERSION, "--version", NULL, "print versions and stop"},
     {OPT_HELP, "--help", NULL, "print this and stop"},
 };
@@ -105,6 +108,9 @@ static void apply(host_options *o, option_id id, const char *value)
         break;
     case OPT_TRACEBACK:
         o->traceback = true;
+        break;
+    case OPT_LIST_DEVICES:
+        o->action = HOST_LIST_DEVICES;
         break;
     case OPT_VERSION:
         o->action = HOST_PRINT_VERSION;

@@ -1,0 +1,120 @@
+-- repl.lua - the prompt: reads lines until they make a chunk, runs it, prints what it returns.
+-- fasc-bench hands it the editor (src/host/repl.c), which reads lines and makes protected calls.
+local complete = require "fasc.complete"
+local host = require "fasc.host"
+local pretty = require "fasc.pretty"
+
+local M = {}
+
+local PROMPT, CONTINUED = "fasc> ", "   .. "
+local CHUNK_NAME = "=prompt"
+
+--- What fasc-bench offers the prompt.
+---@class fasc.LineEditor
+---@field terminal boolean a person sits there
+---@field read fun(prompt: string, complete: fun(text: string): string, string?): string?, string?
+---@field remember fun(line: string)
+---@field call fun(f: function): boolean, ...
+
+--- Compiles what was typed so far, as an expression if it is one ("=" before it is allowed too).
+---@param text string
+---@return function? chunk
+---@return string? message why there is none
+---@return boolean? incomplete more lines may make it one
+function M.compile(text)
+    local expression = text:gsub("^%s*=", "")
+    local chunk = loadstring("return " .. expression, CHUNK_NAME)
+    if chunk then
+        return chunk
+    end
+    local message
+    chunk, message = loadstring(text, CHUNK_NAME)
+    if chunk then
+        return chunk
+    end
+    return nil, message, message:find("<eof>", 1, true) ~= nil
+end
+
+--- Results as the prompt prints them: on one line where each fits on one.
+---@param width number
+---@return string
+function M.show(width, ...)
+    local texts, separator = {}, "\t"
+    for i = 1, select("#", ...) do
+        texts[i] = pretty.format((select(i, ...)), width)
+        separator = texts[i]:find("\n", 1, true) and "\n" or separator
+    end
+    return table.concat(texts, separator)
+end
+
+-- Reads one chunk: nil at the end of input, false when it was interrupted or is no Lua.
+local function read_chunk(editor, key)
+    local text, chunk, message, incomplete
+    repeat
+        local line, why = editor.read(text and CONTINUED or PROMPT, key)
+        if why == "interrupted" then
+            return false
+        elseif not line then
+            io.stderr:write(text and message .. "\n" or "")
+            return nil
+        elseif line:find "%S" then
+            editor.remember(line)
+        end
+        text = text and text .. "\n" .. line or line
+        chunk, message, incomplete = M.compile(text)
+    until not incomplete
+    if not chunk then
+        io.stderr:write(message, "\n")
+    end
+    return chunk or false
+end
+
+local function finish(editor, ok, ...)
+    if not ok then
+        io.stderr:write((...) or "")
+    elseif select("#", ...) > 0 then
+        -- A __tostring that fails is the user's error as well.
+        local values, n = {...}, select("#", ...)
+        local shown, text = editor.call(function()
+            return M.show(host.width() or 80, unpack(values, 1, n))
+        end)
+        local out = shown and io.stdout or io.stderr
+        out:write(text or "", shown and "\n" or "")
+    end
+    io.stdout:flush()
+end
+
+-- fasc as a global, and each of its functions too unless Lua has one of that name.
+local function open_globals()
+    local fasc = require "fasc"
+    rawset(_G, "fasc", fasc)
+    setmetatable(_G, {
+        __index = function(_, name)
+            return rawget(fasc, name)
+        end,
+        __names = fasc,
+    })
+end
+
+--- Runs the prompt until its input ends.
+---@param editor fasc.LineEditor
+function M.run(editor)
+    open_globals()
+    local function key(text)
+        return complete.complete(text, host.width())
+    end
+    if editor.terminal then
+        print(("fasc %s: TAB completes, Ctrl-C stops, Ctrl-D leaves")
+            :format(host.version))
+    end
+    while true do
+        local chunk = read_chunk(editor, key)
+        if chunk then
+            finish(editor, editor.call(chunk))
+        elseif chunk == nil then
+            return
+        end
+    end
+end
+
+return M
