@@ -4,6 +4,13 @@
 
 #include "backend.h"
 
+/* src/cpu/memory.c */
+fasc_status fasc_cpu_alloc(fasc_device *device, size_t bytes, void **data);
+void fasc_cpu_release(fasc_device *device, void *data, size_t bytes);
+fasc_status fasc_cpu_memory(fasc_device *device, int64_t *cached, int64_t *available,
+                            int64_t *total);
+fasc_status fasc_cpu_trim(fasc_device *device);
+
 /* src/cpu/elementwise.c, src/cpu/random.c, src/cpu/summary.c */
 fasc_status fasc_cpu_copy(const fasc_tensor *src, fasc_tensor *dst);
 fasc_status fasc_cpu_fill(fasc_tensor *t, double value);

@@ -1,0 +1,11 @@
+/* threads.h - how many threads CPU loops use. */
+#ifndef FASC_THREADS_H
+#define FASC_THREADS_H
+
+#include "fasc.h"
+
+/* For `#pragma omp parallel num_threads(fasc_threads_for(bytes))`: one thread for work that touches
+ * so few bytes that waking others costs more, else fasc_num_threads(). */
+int fasc_threads_for(int64_t bytes);
+
+#endif
