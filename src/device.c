@@ -1,5 +1,7 @@
 /* device.c - the registry of backends and devices. The CPU's backend is part of the library; the
  * GPU's is a plugin, libfasc_cuda.so, opened when a device of it is first named. */
+#include "device.h"
+
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
@@ -74,7 +76,7 @@ static fasc_status open_plugin(const fasc_backend **backend)
 }
 
 /* With the lock held. */
-static fasc_status find_backend(const char *name, const fasc_backend **backend)
+static fasc_status find_locked(const char *name, const fasc_backend **backend)
 {
     if (strcmp(name, "cpu") == 0) {
         *backend = &fasc_cpu_backend;
@@ -82,6 +84,17 @@ static fasc_status find_backend(const char *name, const fasc_backend **backend)
     }
     fasc_status status = registry.cuda ? FASC_OK : open_plugin(&registry.cuda);
     *backend = registry.cuda;
+    return status;
+}
+
+fasc_status fasc_backend_find(const char *name, const fasc_backend **backend)
+{
+    if (strcmp(name, "cpu") != 0 && strcmp(name, "cuda") != 0) {
+        return fasc_fail(FASC_EINVAL, "backend: '%s' is not one of cpu, cuda", name);
+    }
+    pthread_mutex_lock(&registry.lock);
+    fasc_status status = find_locked(name, backend);
+    pthread_mutex_unlock(&registry.lock);
     return status;
 }
 
@@ -167,7 +180,7 @@ static fasc_status open_named(const char *name, fasc_device **device)
     bool cpu = strcmp(backend_name, "cpu") == 0;
     fasc_device **slot = index < MAX_DEVICES ? &registry.device[cpu ? 0 : 1 + index] : NULL;
     if (!slot || !*slot) {
-        status = find_backend(backend_name, &backend);
+        status = find_locked(backend_name, &backend);
         if (status == FASC_OK) {
             fasc_device *made = NULL;
             status = new_device(backend, index, &made);
@@ -230,14 +243,8 @@ fasc_status fasc_device_count(const char *backend, int32_t *count)
     if (status != FASC_OK) {
         return status;
     }
-    if (strcmp(backend, "cpu") != 0 && strcmp(backend, "cuda") != 0) {
-        return fasc_fail(FASC_EINVAL, "device_count: backend: '%s' is not one of cpu, cuda",
-                         backend);
-    }
     *count = 0;
-    pthread_mutex_lock(&registry.lock);
-    status = find_backend(backend, &found);
-    pthread_mutex_unlock(&registry.lock);
+    status = fasc_backend_find(backend, &found);
     if (status == FASC_OK) {
         status = found->count(count);
     }
