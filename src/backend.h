@@ -70,7 +70,7 @@ static inline void fasc_visible_range(const fasc_problem *p, int64_t i, int64_t 
                                       int64_t *end)
 {
     int64_t first = i + p->lo, last = i + p->hi;
-    *begin = first > 0 ? first : 0;
+    *begin = first <= 0 ? 0 : first < p->seqlen_k ? first : p->seqlen_k;
     *end = last < p->seqlen_k - 1 ? last + 1 : p->seqlen_k;
     if (*end < *begin) {
         *end = *begin;
