@@ -1,0 +1,274 @@
+-- attention_call.lua - from a Lua call of attention to fasc_attention_args: the options, the
+-- outputs with their shapes and dtypes, and the call object that runs, plans, or is timed.
+local fasc_ffi = require "fasc.ffi"
+local dtypes = require "fasc.dtype"
+local errors = require "fasc.errors"
+local kernels = require "fasc.kernels"
+local memory = require "fasc.memory"
+local options = require "fasc.options"
+local plans = require "fasc.plan"
+local shapes = require "fasc.shape"
+local tensors = require "fasc.tensor"
+
+local ffi, C = fasc_ffi.ffi, fasc_ffi.C
+
+local M = {}
+
+-- ---- options ------------------------------------------------------------------------------
+
+---@class fasc.AttentionOptions
+---@field causal boolean|string|nil true or "bottom_right": query i sees key j iff
+---       j <= i + (Nk - Nq); "top_left": iff j <= i
+---@field align string?      "bottom_right" (the default) or "top_left": where a window without
+---       causal lies
+---@field window number[]?   {left, right}: query i at i' sees i' - left <= j <= i' + right; nil or
+---       -1 on a side: no limit
+---@field sm_scale number?   default 1/sqrt(D)
+---@field attn_mask fasc.Tensor? broadcastable to (B, Hq, Nq, Nk): u8 (0 = hidden), or floating,
+---       added to the scaled scores
+---@field kernel string|fasc.KernelConfig|nil default: the best that can
+---@field want string[]|string|nil what to compute; default {"out"}, or the names in outputs
+---@field outputs table<string, fasc.Tensor>? tensors to write to instead of new ones
+---@field out_dtype string?    of a new out: q's (the default) or "f32"
+---@field scores_dtype string? of new logits, masked, probs: q's (the default) or "f32"
+
+local ALIGN = {"bottom_right", "top_left"}
+
+--- The options of every call of attention; callers may leave some out.
+M.OPTIONS = {
+    causal = {is = "boolean|string", values = ALIGN, default = false},
+    align = {is = "string", values = ALIGN},
+    window = {is = "table"},
+    sm_scale = {is = "number"},
+    attn_mask = {is = "tensor"},
+    kernel = {is = "string|table"},
+    want = {is = "table|string"},
+    outputs = {is = "table"},
+    out_dtype = {is = "string"},
+    scores_dtype = {is = "string"},
+}
+
+-- ---- outputs ------------------------------------------------------------------------------
+
+local function like_out(q)
+    return {q.shape[1], q.shape[2], q.shape[3], q.shape[4]}
+end
+
+local function per_row(q)
+    return {q.shape[1], q.shape[2], q.shape[3]}
+end
+
+local function per_pair(q, k)
+    return {q.shape[1], q.shape[2], q.shape[3], k.shape[3]}
+end
+
+local function row_dtype(q)
+    return q.dtype == "f64" and "f64" or "f32"
+end
+
+local function out_dtype(q, opts)
+    return opts.out_dtype or q.dtype
+end
+
+local function scores_dtype(q, opts)
+    return opts.scores_dtype or q.dtype
+end
+
+-- What `want` may hold, in the order in which results print. padded: rows begin at multiples of
+-- 16 bytes, as vector and tensor-core stores like them.
+local OUTPUTS = {
+    {name = "out", shape = like_out, dtype = out_dtype},
+    {name = "lse", shape = per_row, dtype = row_dtype},
+    {name = "row_max", shape = per_row, dtype = row_dtype},
+    {name = "logits", shape = per_pair, dtype = scores_dtype, padded = true},
+    {name = "masked", shape = per_pair, dtype = scores_dtype, padded = true},
+    {name = "probs", shape = per_pair, dtype = scores_dtype, padded = true},
+}
+
+--- The outputs' names, in the order in which results print.
+M.OUTPUT_NAMES = {}
+local known_outputs = {}
+for i, output in ipairs(OUTPUTS) do
+    M.OUTPUT_NAMES[i] = output.name
+    known_outputs[output.name] = output
+end
+
+local ROW_BYTES = 16
+
+local function padded_stride(shape, dtype)
+    local per_row_unit = ROW_BYTES / dtypes.size(dtype)
+    local row = math.ceil(shape[4] / per_row_unit) * per_row_unit
+    return {shape[2] * shape[3] * row, shape[3] * row, row, 1}
+end
+
+-- The names wanted, as a set.
+local function wanted(call, opts)
+    local given = opts.want or {}
+    given = type(given) == "string" and {given} or given
+    local set, any = {}, false
+    for key, name in pairs(given) do
+        if type(key) ~= "number" or not known_outputs[name] then
+            local shown = type(key) == "number" and name or key
+            errors.usage("%s: want: no output %s%s", call, options.show(shown),
+                options.hint(shown, M.OUTPUT_NAMES))
+        end
+        set[name], any = true, true
+    end
+    for name, t in pairs(opts.outputs or {}) do
+        if not known_outputs[name] then
+            errors.usage("%s: outputs: no output %s%s", call, options.show(name),
+                options.hint(name, M.OUTPUT_NAMES))
+        end
+        tensors.argument(call, "outputs." .. name, t)
+        set[name], any = true, true
+    end
+    if not any then
+        set.out = true
+    end
+    return set
+end
+
+-- A tensor that has a shape but no memory, for planning only.
+local function phantom(shape, dtype, device, stride)
+    local nowhere = ffi.cast("void *", 2^16)
+    local result = ffi.new("fasc_tensor *[1]")
+    errors.check(C.fasc_tensor_wrap(device.handle, dtypes.code(dtype), #shape,
+        shapes.array(shape), shapes.array(stride or shapes.strides(shape)), nowhere, result))
+    return tensors.wrap(result[0])
+end
+
+-- ---- the call -----------------------------------------------------------------------------
+
+--- One attention call, ready to run any number of times.
+---@class fasc.AttentionCall
+---@field args ffi.cdata* fasc_attention_args; valid as long as the call
+---@field outputs table<string, fasc.Tensor>
+---@field made fasc.Tensor[] those outputs that the call made itself
+---@field inputs table<string, fasc.Tensor> q, k, v, mask; kept as long as the call
+---@field kernel table the configuration, whose strings args points into
+local Call = {}
+Call.__index = Call
+
+-- The inputs' handles; only what is needed to know the outputs' shapes is checked here, and the
+-- library checks the rest.
+local function set_inputs(call, args, inputs)
+    args.q = tensors.argument(call, "q", inputs.q)
+    args.k = tensors.argument(call, "k", inputs.k)
+    if inputs.v ~= nil then
+        args.v = tensors.argument(call, "v", inputs.v)
+    end
+    if inputs.mask ~= nil then
+        args.mask = tensors.argument(call, "attn_mask", inputs.mask)
+    end
+    for _, name in ipairs {"q", "k"} do
+        if inputs[name].rank ~= 4 then
+            errors.usage("%s: %s: %s must have rank 4: (batch, heads, seqlen, head_dim)", call,
+                name, tensors.describe(inputs[name]))
+        end
+    end
+end
+
+local function set_window(call, args, window)
+    for side, limit in pairs(window) do
+        if side ~= 1 and side ~= 2 or not options.is_integer(limit) or limit < -1 then
+            errors.usage("%s: window: must be {left, right}, integers >= 0 or -1 for no limit, "
+                .. "got %s = %s", call, tostring(side), options.show(limit))
+        end
+    end
+    args.has_window = 1
+    args.window_left = window[1] or -1
+    args.window_right = window[2] or -1
+end
+
+local function set_options(call, args, opts)
+    local align = opts.align
+    if type(opts.causal) == "string" then
+        if align and align ~= opts.causal then
+            errors.usage("%s: align: \"%s\" contradicts causal = \"%s\"", call, align, opts.causal)
+        end
+        align = opts.causal
+    end
+    args.causal = opts.causal and 1 or 0
+    args.align = align == "top_left" and C.FASC_ALIGN_TOP_LEFT or C.FASC_ALIGN_BOTTOM_RIGHT
+    if opts.sm_scale then
+        args.has_scale, args.sm_scale = 1, opts.sm_scale
+    end
+    if opts.window then
+        set_window(call, args, opts.window)
+    end
+end
+
+local function add_outputs(self, name, opts, allocate)
+    local q, k = self.inputs.q, self.inputs.k
+    for output_name in pairs(wanted(name, opts)) do
+        local t = opts.outputs and opts.outputs[output_name]
+        if not t then
+            local output = known_outputs[output_name]
+            local shape, dtype = output.shape(q, k), output.dtype(q, opts)
+            t = allocate(shape, dtype, q.device,
+                output.padded and padded_stride(shape, dtype) or nil)
+            self.made[#self.made + 1] = t
+        end
+        self.outputs[output_name] = t
+        self.args[output_name] = t:handle()
+    end
+end
+
+local function build(name, q, k, v, opts, allocate)
+    local self = setmetatable({
+        args = fasc_ffi.new "fasc_attention_args",
+        inputs = {q = q, k = k, v = v, mask = opts.attn_mask},
+        outputs = {},
+        made = {},
+    }, Call)
+    set_inputs(name, self.args, self.inputs)
+    set_options(name, self.args, opts)
+    for _, option in ipairs {"out_dtype", "scores_dtype"} do
+        opts[option] = opts[option] and dtypes.parse(name, option, opts[option])
+    end
+    self.kernel = kernels.configure(name, q.device, opts.kernel, self.args.kernel)
+    add_outputs(self, name, opts, allocate)
+    return self
+end
+
+--- Builds a call and allocates its outputs.
+---@param name string the public function, for messages
+---@param q fasc.Tensor
+---@param k fasc.Tensor
+---@param v fasc.Tensor? may be left out when out is not wanted
+---@param opts fasc.AttentionOptions as options.check returns them
+---@return fasc.AttentionCall
+function M.prepare(name, q, k, v, opts)
+    return build(name, q, k, v, opts, tensors.new)
+end
+
+--- Plans a call without any memory for its outputs.
+---@return fasc.Plan
+function M.plan(name, q, k, v, opts)
+    local call = build(name, q, k, v, opts, phantom)
+    local plan = plans.struct()
+    errors.check(C.fasc_attention_query(call.args, plan))
+    call:free()
+    return plans.from(plan)
+end
+
+--- Runs it (on a GPU: queues it). On an error the outputs that the call made are freed.
+---@return fasc.Plan
+function Call:run()
+    local plan = plans.struct()
+    local ok, err = pcall(memory.call, C.fasc_attention, self.args, plan)
+    if not ok then
+        self:free()
+        error(err, 0)
+    end
+    return plans.from(plan)
+end
+
+--- Frees the outputs that the call made.
+function Call:free()
+    for _, t in ipairs(self.made) do
+        t:free()
+    end
+end
+
+return M

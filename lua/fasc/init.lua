@@ -1,0 +1,68 @@
+-- init.lua - the module fasc: everything a script calls, gathered from the modules beside this one.
+--
+--     local fasc = require "fasc"
+--     local q = fasc.randn({1, 8, 1024, 64}, {dtype = "f16", seed = 1})
+--     local out, scores = fasc.attention_with_scores(q, fasc.randn_like(q), fasc.randn_like(q))
+local fasc_ffi = require "fasc.ffi"
+local attention = require "fasc.attention"
+local create = require "fasc.create"
+local devices = require "fasc.device"
+local errors = require "fasc.errors"
+local memory = require "fasc.memory"
+local options = require "fasc.options"
+require "fasc.print"
+
+local C = fasc_ffi.C
+
+---@class fasc
+local fasc = {
+    version = fasc_ffi.string(C.fasc_version()),
+
+    device = devices.open,
+    devices = devices.list,
+    synchronize = devices.synchronize,
+    set_num_threads = devices.set_num_threads,
+    num_threads = devices.num_threads,
+    memory = memory.memory,
+    scope = require("fasc.scope").scope,
+
+    empty = create.empty,
+    empty_like = create.empty_like,
+    zeros = create.zeros,
+    zeros_like = create.zeros_like,
+    ones = create.ones,
+    ones_like = create.ones_like,
+    full = create.full,
+    full_like = create.full_like,
+    arange = create.arange,
+    rand = create.rand,
+    rand_like = create.rand_like,
+    randn = create.randn,
+    randn_like = create.randn_like,
+    from_table = create.from_table,
+    manual_seed = require("fasc.random").manual_seed,
+    is_tensor = require("fasc.tensor").is,
+
+    attention = attention.attention,
+    attention_with_scores = attention.attention_with_scores,
+    compute_attention_scores = attention.compute_attention_scores,
+    scaled_dot_product_attention = require("fasc.sdpa").scaled_dot_product_attention,
+    matmul = require("fasc.matmul").matmul,
+    kernels = require("fasc.kernels").list,
+    plan = attention.plan,
+    check = require("fasc.check").check,
+
+    is_error = errors.is,
+}
+
+--- How this build was made: version, commit, dirty, compiler, build type, libraries.
+---@return table
+function fasc.build_info()
+    return require("fasc.json").decode(fasc_ffi.string(C.fasc_build_info()))
+end
+
+return setmetatable(fasc, {
+    __index = function(_, name)
+        errors.usage("fasc: no function %s%s", options.show(name), options.hint(name, fasc))
+    end,
+})
