@@ -16,6 +16,7 @@
 #define CDEF_END     "/* --- ffi: end --- */"
 #define EMBEDDED_DIR "lua"
 
+static bool embedded = true;
 static const char *module_dir = EMBEDDED_DIR; /* chunk names are @DIR/fasc/x.lua */
 
 static const struct fasc_embedded *find_embedded(const char *name)
@@ -61,7 +62,7 @@ static int search(lua_State *L)
     push_module_path(L, module);
     const char *path = lua_tostring(L, -1);
     int status;
-    if (strcmp(module_dir, EMBEDDED_DIR) == 0) {
+    if (embedded) {
         const struct fasc_embedded *file = find_embedded(path);
         if (!file) {
             return luaL_error(L, "there is no module '%s' inside " HOST_NAME, module);
@@ -77,6 +78,7 @@ static int search(lua_State *L)
 void host_modules_install(lua_State *L, const host_options *options)
 {
     if (options->lua_dir) {
+        embedded = false;
         module_dir = options->lua_dir;
     }
     lua_getglobal(L, "package");
