@@ -67,6 +67,18 @@ local function each_device(f)
     end
 end
 
+-- The last try: nothing unreachable, nothing cached, no limit but the device's own.
+local function call_without_limit(f, ...)
+    collectgarbage()
+    each_device(function(device)
+        errors.check(C.fasc_memory_trim(device.handle))
+        set_limit(device, 0)
+    end)
+    local status = f(...)
+    each_device(adapt_limit)
+    return status
+end
+
 --- Calls a C function that may allocate, with the collector's help: f(...) must return a
 --- fasc_status. Raises what remains an error.
 ---@param f function|ffi.cdata*
@@ -76,20 +88,9 @@ function M.call(f, ...)
         collectgarbage()
         each_device(adapt_limit)
         status = f(...)
-        if status == C.FASC_EPRESSURE then -- one allocation beyond the whole room
-            each_device(function(device)
-                set_limit(device, 0)
-            end)
-            status = f(...)
-            each_device(adapt_limit)
-        end
     end
-    if status == C.FASC_ENOMEM then
-        collectgarbage()
-        each_device(function(device)
-            errors.check(C.fasc_memory_trim(device.handle))
-        end)
-        status = f(...)
+    if status == C.FASC_EPRESSURE or status == C.FASC_ENOMEM then
+        status = call_without_limit(f, ...)
     end
     errors.check(status)
 end

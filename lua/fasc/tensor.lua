@@ -270,7 +270,9 @@ local function infer(t, list)
     for d, n in ipairs(list) do
         if not options.is_integer(n) then
             return list
-        elseif n == -1 and not open then
+        elseif n == -1 and open then
+            errors.usage("reshape: shape: only one size may be -1, got {%s}", shapes.text(list))
+        elseif n == -1 then
             open, shape[d] = d, 1
         else
             shape[d] = n
@@ -281,7 +283,7 @@ local function infer(t, list)
         local left = t:numel() / known
         if left % 1 ~= 0 then
             errors.usage("reshape: %s has %.0f elements, which {%s} does not divide",
-                M.describe(t), t:numel(), table.concat(list, ", "))
+                M.describe(t), t:numel(), shapes.text(list))
         end
         shape[open] = left
     end
