@@ -200,8 +200,20 @@ void fasc_processor_name(char *name, size_t size)
     snprintf(name, size, "%s", f.value[0] ? f.value : "unknown");
 }
 
+/* The kernel's list has one cache's size; sysconf, for machines without it, may have the sum over a
+ * package's. */
 int64_t fasc_last_level_cache(void)
 {
+    int64_t last = 0, kib;
+    for (int i = 0; i < 8; i++) {
+        char path[PATH_SIZE];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", i);
+        kib = number_in(path, "");
+        last = kib * 1024 > last ? kib * 1024 : last;
+    }
+    if (last > 0) {
+        return last;
+    }
     long level3 = sysconf(_SC_LEVEL3_CACHE_SIZE), level2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
     return level3 > 0 ? level3 : level2 > 0 ? level2 : 0;
 }

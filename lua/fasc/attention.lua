@@ -104,6 +104,12 @@ function M.prepare(q, k, v, opts)
     return calls.prepare("attention", q, k, v, options.check("attention", opts, calls.OPTIONS))
 end
 
+--- What the outputs of a prepared call hold now, as a result for fasc.check.
+---@param call fasc.AttentionCall
+---@param plan fasc.Plan
+---@return fasc.AttentionResult
+M.result_of = new_result
+
 --- What fasc.attention would run, and why, without running it and without memory for its outputs.
 ---@param q fasc.Tensor
 ---@param k fasc.Tensor

@@ -65,6 +65,13 @@ end
 local host = package.loaded["fasc.host"]
 local default_name = host and host.device
 
+--- Sets the device that fasc.device() gives and that tensors made without `device` use, as
+--- --device does.
+---@param name string
+function M.set_default(name)
+    default_name = name
+end
+
 local result = ffi.new("fasc_device *[1]")
 
 --- Opens a device: "cpu", "cuda" (= "cuda:0"), "cuda:1", ... Without a name the one given to

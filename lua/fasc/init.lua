@@ -10,6 +10,7 @@ local devices = require "fasc.device"
 local errors = require "fasc.errors"
 local memory = require "fasc.memory"
 local options = require "fasc.options"
+local timing = require "fasc.timing"
 require "fasc.print"
 
 local C = fasc_ffi.C
@@ -51,6 +52,11 @@ local fasc = {
     kernels = require("fasc.kernels").list,
     plan = attention.plan,
     check = require("fasc.check").check,
+
+    op = require "fasc.op",
+    time = timing.time,
+    statistics = timing.statistics,
+    bench = require "fasc.bench",
 
     is_error = errors.is,
 }

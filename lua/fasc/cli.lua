@@ -1,0 +1,147 @@
+-- cli.lua - the command line that every sweep script has: its axes and own options, and the options
+-- for measuring and for output. lua-argparse parses; what it does not know is told in one line.
+local axes = require "fasc.axes"
+local errors = require "fasc.errors"
+local options = require "fasc.options"
+
+local M = {}
+
+-- Converters of an option's text; argparse shows the message of one that fails.
+local function number(least, whole)
+    return function(name)
+        return function(text)
+            local value = tonumber(text)
+            if not value or value ~= value or value < least or whole and value % 1 ~= 0 then
+                return nil, ("%s: '%s' is not %s%s"):format(name, text,
+                    whole and "an integer" or "a number",
+                    least > -math.huge and (" of at least %g"):format(least) or "")
+            end
+            return value
+        end
+    end
+end
+
+local count = number(1, true)
+local amount = number(0)
+
+-- Options of every sweep: {name, help, argname or nil for a flag, converter}.
+local STANDARD = {
+    {"Points", {
+        {"--axis", "replace an axis's values: a list (seqlen=512,1024), pow2(512,16384), "
+            .. "range(512,2048,256), or all; may be given several times", "NAME=VALUES",
+            count = "*"},
+        {"--filter", "keep the points for which a Lua expression over the axes holds: "
+            .. "'seqlen <= 1024 and not causal'", "EXPR"},
+        {"--list", "print the points and stop"},
+        {"--dry-run", "run and check each point once, without timing it"},
+    }},
+    {"Measuring", {
+        {"--device", "the device to measure (default: that of fasc-bench, else the best present)",
+            "NAME"},
+        {"--max-seconds", "sample a point for at most this long (default: 2)", "S", amount},
+        {"--warmup-seconds", "warm up for at least this long (default: 0.05)", "S", amount},
+        {"--min-samples", "samples before the stopping rule is asked (default: 5)", "N", count},
+        {"--max-samples", "samples at most (default: 200)", "N", count},
+        {"--target-rse", "stop once the median's relative standard error is below this "
+            .. "(default: 0.005)", "X", amount},
+        {"--no-check", "do not compare results with the reference; the rows say so"},
+    }},
+    {"Output", {
+        {"--output", "append the records to this file "
+            .. "(default: results/NAME-DATE.jsonl)", "FILE"},
+        {"--resume", "leave out the points that --output's file already has, measured by this "
+            .. "build on this machine"},
+        {"--no-output", "write no records"},
+        {"--quiet", "no progress on stderr"},
+        {"--json", "print the records instead of a table"},
+        {"--csv", "print the table as CSV"},
+        {"--markdown", "print the table as Markdown"},
+    }},
+}
+
+local function target(name)
+    return (name:gsub("^%-%-", ""):gsub("-", "_"))
+end
+
+local function add_own_option(parser, own)
+    local name, default, help = own[1], own[2], own[3]
+    local flag = "--" .. name:gsub("_", "-")
+    if type(default) == "boolean" then
+        return parser:flag(flag):description(help):target(name):default(default)
+    end
+    local option = parser:option(flag):target(name):argname(own.argname or name:upper())
+    option:description(("%s (default: %s)"):format(help, tostring(default)))
+    if type(default) == "number" then
+        option:convert(number(own.min or -math.huge, options.is_integer(default))(flag))
+    elseif own.choices then
+        option:choices(own.choices)
+    end
+    return option:default(default):show_default(false)
+end
+
+local function axes_help(list)
+    local lines = {"Axes:"}
+    for _, axis in ipairs(list) do
+        local text = "   " .. axes.describe(axis)
+        if axis.choices then
+            text = text .. " (of " .. table.concat(axis.choices, ", ") .. ")"
+        end
+        lines[#lines + 1] = text .. (axis.help and "\n      " .. axis.help or "")
+    end
+    return table.concat(lines, "\n")
+end
+
+-- The parser of a sweep. Its help ends with the axes, which argparse would wrap.
+local function make_parser(sweep, list)
+    local argparse = require "argparse"
+    local parser = argparse("fasc-bench " .. sweep.name, sweep.summary)
+    parser:help_max_width(96):help_vertical_space(0)
+    local own = {}
+    for i, spec in ipairs(sweep.options or {}) do
+        own[i] = add_own_option(parser, spec)
+    end
+    if #own > 0 then
+        parser:group("Of this sweep", unpack(own))
+    end
+    for _, group in ipairs(STANDARD) do
+        local members = {}
+        for i, row in ipairs(group[2]) do
+            local name, help, argname, convert = unpack(row, 1, 4)
+            local option = argname and parser:option(name):argname(argname) or parser:flag(name)
+            option:description(help):target(target(name))
+            option = convert and option:convert(convert(name)) or option
+            members[i] = row.count and option:count(row.count) or option
+        end
+        parser:group(group[1], unpack(members))
+    end
+    local get_help = parser.get_help
+    function parser:get_help()
+        return get_help(self) .. "\n\n" .. axes_help(list)
+    end
+    return parser
+end
+
+--- Reads a sweep's command line. Returns its options by name (with "_" for "-"), and its axes as
+--- the command line left them. Raises EINVAL for what is wrong. `--help` prints and exits.
+---@param sweep fasc.Sweep
+---@param argv string[]
+---@return table options
+---@return fasc.Axis[] axes
+function M.parse(sweep, argv)
+    local list = axes.new(sweep.axes)
+    local ok, result = make_parser(sweep, list):pparse(argv)
+    if not ok then
+        errors.usage("%s", (result:gsub("\n", "; ")))
+    end
+    for _, text in ipairs(result.axis) do
+        axes.override(list, text)
+    end
+    if (result.json and 1 or 0) + (result.csv and 1 or 0) + (result.markdown and 1 or 0) > 1 then
+        errors.usage("--json, --csv and --markdown exclude each other")
+    elseif result.resume and not result.output then
+        errors.usage("--resume needs --output FILE, the record to continue")
+    end
+    return result, list
+end
+
+return M

@@ -1,0 +1,117 @@
+-- op.lua - operations as objects: arguments and tensors put together once, so that they can be run,
+-- checked and timed without anything of Lua between two calls.
+local fasc_ffi = require "fasc.ffi"
+local attention = require "fasc.attention"
+local devices = require "fasc.device"
+local dtypes = require "fasc.dtype"
+local matmul = require "fasc.matmul"
+local memory = require "fasc.memory"
+local tensors = require "fasc.tensor"
+local verify = require "fasc.verify"
+
+local C = fasc_ffi.C
+
+local M = {}
+
+--- Something that fasc.time can repeat. It keeps its tensors alive.
+---@class fasc.Op
+---@field kind "attention"|"matmul"|"copy"|"fill"
+---@field code integer        fasc_op_kind
+---@field args ffi.cdata*     the C struct
+---@field device fasc.Device
+---@field flops number        of one call
+---@field bytes number        that one call must move: each input read once, each output written
+---@field plan fasc.Plan?     of attention
+---@field outputs table<string, fasc.Tensor>
+local Op = {}
+
+local metatable = {
+    __name = "fasc.op",
+    __index = Op,
+    __tostring = function(op)
+        return ("%s on %s, %.4g GFLOP, %.4g MB"):format(op.kind, op.device, op.flops / 1e9,
+            op.bytes / 1e6)
+    end,
+}
+
+local RUN = {
+    attention = function(op) memory.call(C.fasc_attention, op.args, nil) end,
+    matmul = function(op) memory.call(C.fasc_matmul, op.args) end,
+    copy = function(op) memory.call(C.fasc_tensor_copy, op.args.src, op.args.dst) end,
+    fill = function(op) memory.call(C.fasc_tensor_fill, op.args.dst, 0) end,
+}
+
+local function new(kind, code, fields)
+    fields.kind, fields.code = kind, tonumber(code)
+    return setmetatable(fields, metatable)
+end
+
+local function size(t)
+    return t:numel() * dtypes.size(t.dtype)
+end
+
+--- Attention, with fasc.attention's arguments.
+---@param q fasc.Tensor
+---@param k fasc.Tensor
+---@param v fasc.Tensor?
+---@param opts fasc.AttentionOptions?
+---@return fasc.Op
+function M.attention(q, k, v, opts)
+    local call = attention.prepare(q, k, v, opts)
+    local plan = attention.plan(q, k, v, opts)
+    return new("attention", C.FASC_OP_ATTENTION, {
+        args = call.args, call = call, outputs = call.outputs, device = q.device,
+        plan = plan, flops = plan.flops, bytes = plan.bytes,
+        q = q, k = k, v = v, opts = opts or {},
+    })
+end
+
+--- The matrix product, with fasc.matmul's arguments.
+---@return fasc.Op
+function M.matmul(a, b, opts)
+    local call = matmul.prepare(a, b, opts)
+    return new("matmul", C.FASC_OP_MATMUL, {
+        args = call.args, call = call, outputs = {out = call.out}, device = a.device,
+        flops = 2 * call.out:numel() * a.shape[a.rank],
+        bytes = size(a) + size(b) + size(call.out),
+    })
+end
+
+--- Copies src to dst (equal shapes; dtypes, strides and devices may differ).
+---@param src fasc.Tensor
+---@param dst fasc.Tensor
+---@return fasc.Op
+function M.copy(src, dst)
+    local args = fasc_ffi.new "fasc_copy_args"
+    args.src = tensors.argument("copy", "src", src)
+    args.dst = tensors.argument("copy", "dst", dst)
+    return new("copy", C.FASC_OP_COPY, {
+        args = args, src = src, outputs = {dst = dst}, flops = 0, bytes = size(src) + size(dst),
+        device = dst.device.name == "cpu" and src.device or dst.device,
+    })
+end
+
+--- Sets dst to zero.
+---@param dst fasc.Tensor
+---@return fasc.Op
+function M.fill(dst)
+    local args = fasc_ffi.new "fasc_copy_args"
+    args.dst = tensors.argument("fill", "dst", dst)
+    return new("fill", C.FASC_OP_FILL, {
+        args = args, outputs = {dst = dst}, device = dst.device, flops = 0, bytes = size(dst),
+    })
+end
+
+--- Runs it once and waits for it.
+function Op:run()
+    RUN[self.kind](self)
+    devices.synchronize(self.device)
+end
+
+--- Compares the outputs, as they are now, with what they must be (see fasc.verify).
+---@return fasc.Verdict
+function Op:check()
+    return verify[self.kind](self)
+end
+
+return M

@@ -1,0 +1,102 @@
+-- timing.lua - fasc.time: how long an operation takes. The sampling loop is in C (src/timing.c);
+-- here are its options and what it found, as tables.
+local fasc_ffi = require "fasc.ffi"
+local errors = require "fasc.errors"
+local memory = require "fasc.memory"
+local options = require "fasc.options"
+
+local ffi, C = fasc_ffi.ffi, fasc_ffi.C
+
+local M = {}
+
+local DEFAULT_MAX_SAMPLES = 200
+
+--- How long to look. Times are in seconds.
+---@class fasc.TimingOptions
+---@field min_samples integer?    samples before the stopping rule is asked; 5
+---@field max_samples integer?    200
+---@field warmup_seconds number?  call at least this long first; 0.05
+---@field max_seconds number?     sample for at most this long; 2
+---@field target_rse number?      stop once the median's relative standard error is below; 0.005
+---@field cold boolean?           empty the caches before each sample
+local RULES = {
+    min_samples = {is = "integer", min = 1},
+    max_samples = {is = "integer", min = 1, max = 1e7},
+    warmup_seconds = {is = "number", min = 0},
+    max_seconds = {is = "number", min = 0},
+    target_rse = {is = "number", min = 0},
+    cold = {is = "boolean", default = false},
+}
+
+--- Seconds of one call.
+---@class fasc.Timing
+---@field n integer            samples taken
+---@field batch integer        calls in each sample
+---@field converged boolean    the target was reached
+---@field cold boolean
+---@field min number
+---@field median number
+---@field mean number
+---@field p5 number
+---@field p95 number
+---@field max number
+---@field rse number           relative standard error of the median; infinite for one sample
+---@field spread number        (p95 - p5) / median
+---@field host_overhead number seconds the host spends in a call of a GPU operation
+---@field samples number[]
+
+local function as_table(timing)
+    local t = {n = timing.samples, batch = timing.batch, converged = timing.converged ~= 0}
+    for _, name in ipairs {"min", "median", "mean", "p5", "p95", "max", "rse", "host_overhead"} do
+        t[name] = timing[name]
+    end
+    t.spread = t.median ~= 0 and (t.p95 - t.p5) / math.abs(t.median) or 0
+    return t
+end
+
+--- Times an operation (see fasc.op): warm-up, then samples until the median is known well
+--- enough. Raises ECANCELED after Ctrl-C, and what the operation itself raises.
+---
+---     local t = fasc.time(fasc.op.attention(q, k, v, {causal = true}), {max_seconds = 1})
+---     print(t.median, t.spread)
+---@param op fasc.Op
+---@param given fasc.TimingOptions?
+---@return fasc.Timing
+function M.time(op, given)
+    options.argument("time", "op", op, {is = "op"})
+    local o = options.check("time", given, RULES)
+    local settings = fasc_ffi.new "fasc_timing_options"
+    for _, name in ipairs {
+        "min_samples", "max_samples", "warmup_seconds", "max_seconds", "target_rse",
+    } do
+        settings[name] = o[name] or 0
+    end
+    settings.cold = o.cold and 1 or 0
+    local timing = fasc_ffi.new "fasc_timing"
+    local room = o.max_samples or DEFAULT_MAX_SAMPLES
+    local samples = ffi.new("double[?]", room)
+    memory.call(C.fasc_time, op.code, op.args, settings, timing, samples, room)
+    local t = as_table(timing)
+    t.cold = o.cold
+    t.samples = {}
+    for i = 1, t.n do
+        t.samples[i] = samples[i - 1]
+    end
+    return t
+end
+
+--- The same statistics of any numbers: percentiles by linear interpolation between the sorted
+--- ones, rse as src/timing.h says.
+---@param samples number[]
+---@return fasc.Timing
+function M.statistics(samples)
+    if type(samples) ~= "table" or #samples == 0 then
+        errors.usage("statistics: samples: must be a list of numbers")
+    end
+    local timing = fasc_ffi.new "fasc_timing"
+    local values = ffi.new("double[?]", #samples, samples)
+    errors.check(C.fasc_timing_from_samples(values, #samples, timing))
+    return as_table(timing)
+end
+
+return M
