@@ -1,5 +1,6 @@
 /* devices.c - what --list-devices prints: a line for each device, or why a backend has none. */
 #include <stdio.h>
+#include <string.h>
 
 #include "fasc.h"
 #include "host.h"
@@ -9,6 +10,14 @@ static const char *const BACKENDS[] = {"cpu", "cuda"};
 static double gib(int64_t bytes)
 {
     return (double)bytes / (1024.0 * 1024.0 * 1024.0);
+}
+
+/* The library's messages begin with the backend's name, and so does the line already. */
+static void print_reason(const char *name, const char *what, const char *message)
+{
+    const char *colon = strstr(message, ": ");
+    bool repeats = colon && strncmp(message, name, (size_t)(colon - message)) == 0;
+    printf("%-7s %s: %s\n", name, what, repeats ? colon + 2 : message);
 }
 
 static fasc_status print_device(const char *name)
@@ -41,14 +50,14 @@ int host_list_devices(void)
         int32_t count = 0;
         fasc_status status = fasc_device_count(BACKENDS[i], &count);
         if (status != FASC_OK) {
-            printf("%-7s not usable: %s\n", BACKENDS[i], fasc_last_error());
+            print_reason(BACKENDS[i], "not usable", fasc_last_error());
             continue;
         }
         for (int32_t n = 0; n < count; n++) {
             char name[64];
             snprintf(name, sizeof name, n == 0 ? "%s" : "%s:%d", BACKENDS[i], n);
             if (print_device(name) != FASC_OK) {
-                printf("%-7s failed: %s\n", name, fasc_last_error());
+                print_reason(name, "failed", fasc_last_error());
                 result = HOST_FAILED;
             }
         }

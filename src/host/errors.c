@@ -37,12 +37,20 @@ static bool is_library_error(lua_State *L, int index)
     return is;
 }
 
-/* Pushes the error value as text. */
+static int call_tostring(lua_State *L)
+{
+    return luaL_callmeta(L, 1, "__tostring");
+}
+
+/* Pushes the error value as text. A __tostring that fails itself is no help, but no harm either. */
 static void push_message(lua_State *L, int index)
 {
-    if (luaL_callmeta(L, index, "__tostring") && lua_isstring(L, -1)) {
+    lua_pushcfunction(L, call_tostring);
+    lua_pushvalue(L, index);
+    if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1)) {
         return;
     }
+    lua_pop(L, 1);
     if (lua_isstring(L, index)) {
         lua_pushvalue(L, index);
     } else {

@@ -45,7 +45,9 @@ static int start(const host_options *options)
     host_errors_always_trace(options->traceback);
     host_signals_install(L);
     int status = run(L, options);
-    lua_close(L);
+    if (!host_interrupted()) {
+        lua_close(L); /* may wait for child processes: not after Ctrl-C */
+    }
     return status;
 }
 

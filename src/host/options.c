@@ -71,21 +71,14 @@ static bool unknown_option(const char *word)
     return usage_error("unknown option '%s'%s", name, "");
 }
 
-/* The row that `word` names; *value points behind its "=" if it has one. */
+/* The row that `word` names; *value is what stands behind its "=", NULL without one. */
 static const option_row *find_option(const char *word, const char **value)
 {
+    size_t n = strcspn(word, "=");
     for (int i = 0; i < OPTION_COUNT; i++) {
-        size_t n = strlen(OPTIONS[i].name);
-        if (strncmp(word, OPTIONS[i].name, n) == 0) {
-            bool is_long = OPTIONS[i].name[1] == '-';
-            if (word[n] == '\0') {
-                *value = NULL;
-                return &OPTIONS[i];
-            }
-            if (OPTIONS[i].value && (is_long ? word[n] == '=' : true)) {
-                *value = word + n + is_long;
-                return &OPTIONS[i];
-            }
+        if (strlen(OPTIONS[i].name) == n && strncmp(word, OPTIONS[i].name, n) == 0) {
+            *value = word[n] ? word + n + 1 : NULL;
+            return &OPTIONS[i];
         }
     }
     return NULL;
@@ -140,6 +133,9 @@ bool host_options_parse(host_options *o, int argc, char **argv)
         const option_row *row = find_option(argv[i], &value);
         if (!row) {
             return unknown_option(argv[i]);
+        }
+        if (value && !row->value) {
+            return usage_error("option %s takes no value%s", row->name, "");
         }
         if (row->value && !value) {
             if (++i == argc) {
