@@ -1,0 +1,82 @@
+-- SIGINT: whatever runs ends within a second with status 130; a second one ends it at once.
+local shell = require "tests.cli.shell"
+
+local out = os.tmpname()
+
+teardown(function()
+    os.remove(out)
+end)
+
+-- Runs code that says "ready", then sends SIGINT. It has a second to end; then it is killed, which
+-- gives 137. `again` sends another SIGINT shortly after the first.
+local function interrupt(code, again)
+    return shell.sh(([[
+        : >%s
+        %s >%s &
+        program=$!
+        while ! grep -q ready %s; do sleep 0.02; kill -0 $program || exit 99; done
+        sleep 0.1
+        kill -INT $program
+        %s
+        (sleep 1; kill -KILL $program) 2>/dev/null &
+        wait $program
+    ]]):format(out, shell.command("-e", "io.write 'ready\\n' io.flush() " .. code), out, out,
+        again and "sleep 0.2; kill -INT $program" or ""))
+end
+
+describe("SIGINT ends", function()
+    it("a loop in the interpreter, with an error of the library's kind", function()
+        local result = interrupt [[
+            local errors = require "fasc.errors"
+            jit.off()
+            local ok, e = pcall(function() while true do end end)
+            print("caught", ok, errors.is(e), e.status)]]
+        assert.equal(130, result.code)
+        assert.truthy(shell.read(out):find("caught\tfalse\ttrue\tECANCELED", 1, true), result.err)
+    end)
+
+    it("a loop that LuaJIT has compiled, with its output written", function()
+        local result = interrupt "io.write 'kept' local n = 0 while true do n = n + 1 end"
+        assert.equal(130, result.code)
+        assert.equal("ready\nkept", shell.read(out))
+    end)
+
+    it("a script that never catches it, with one line", function()
+        local result = interrupt "while true do pcall(tostring, 1) end"
+        assert.equal(130, result.code)
+        assert.truthy(result.err:find "^fasc%-bench: interrupted", result.err)
+    end)
+
+    it("a read from the terminal or a pipe", function()
+        assert.equal(130, interrupt("os.execute 'true' io.popen('sleep 5'):read '*a'").code)
+    end)
+
+    it("a long CPU kernel", function()
+        local result = interrupt [[
+            local fasc = require "fasc"
+            local q = fasc.randn({1, 8, 16384, 128}, {device = "cpu", dtype = "f32"})
+            while true do fasc.attention(q, q, q, {kernel = "naive"}) end]]
+        assert.equal(130, result.code)
+    end)
+
+    it("what a script does after it has caught the first, at the second", function()
+        local result = interrupt("pcall(function() while true do end end) print 'saving' "
+            .. "while true do pcall(tostring, 1) end", true)
+        assert.equal(130, result.code)
+        assert.truthy(result.err:find("interrupted", 1, true), result.err)
+    end)
+end)
+
+describe("after SIGINT", function()
+    it("a script can keep what it measured, and the status is 130 all the same", function()
+        local result = interrupt [[
+            local measured = {}
+            jit.off()
+            pcall(function() while true do measured[1] = "kept" end end)
+            print(measured[1])
+            os.remove(os.tmpname())]]
+        assert.equal(130, result.code)
+        assert.truthy(shell.read(out):find("kept", 1, true))
+        assert.equal("", result.err)
+    end)
+end)

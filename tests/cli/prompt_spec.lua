@@ -1,0 +1,157 @@
+-- The prompt at a terminal, driven through tmux as a person would.
+local shell = require "tests.cli.shell"
+
+local state = os.tmpname()
+os.remove(state)
+local screen = {socket = "fasc-test-" .. state:match "[^/]*$"}
+
+local function tmux(...)
+    local words = {"tmux", "-f", "/dev/null", "-L", screen.socket}
+    for i = 1, select("#", ...) do
+        words[#words + 1] = shell.quote((select(i, ...)))
+    end
+    return shell.sh(table.concat(words, " "))
+end
+
+-- Opens a terminal with a prompt in it; `done` is printed when it has ended.
+function screen.open()
+    local command = ("XDG_STATE_HOME=%s %s; echo done $?; sleep 20"):format(state,
+        shell.command())
+    local result = tmux("new-session", "-d", "-x", "80", "-y", "50", command)
+    assert.equal(0, result.code, result.err)
+    screen.wait "fasc>$"
+end
+
+function screen.close()
+    tmux "kill-server"
+end
+
+-- Types text, or presses keys by their names: type("x = 1", "Enter") takes text, then keys.
+function screen.type(text, ...)
+    tmux("send-keys", "-l", text)
+    for i = 1, select("#", ...) do
+        tmux("send-keys", (select(i, ...)))
+    end
+end
+
+function screen.text()
+    return (tmux("capture-pane", "-p", "-J").out:gsub(" +\n", "\n"):gsub("%s+$", ""))
+end
+
+-- Waits until the screen shows the pattern, at most 10 seconds.
+function screen.wait(pattern)
+    local text
+    for _ = 1, 100 do
+        text = screen.text()
+        if text:find(pattern) then
+            return text
+        end
+        shell.sh "sleep 0.1"
+    end
+    error("no '" .. pattern .. "' on the screen:\n" .. text, 2)
+end
+
+-- Types a line and waits for what follows it, up to the next prompt.
+function screen.line(text, pattern)
+    screen.type(text, "Enter")
+    return screen.wait((pattern or "") .. "[^\n]*\nfasc>$")
+end
+
+if not shell.has "tmux" then
+    describe("the prompt at a terminal", function()
+        pending "needs tmux"
+    end)
+    return
+end
+
+describe("the prompt at a terminal", function()
+    before_each(screen.open)
+    after_each(screen.close)
+    teardown(function()
+        shell.sh("rm -rf " .. state)
+    end)
+
+    it("greets, shows results, and marks lines that continue a chunk", function()
+        assert.truthy(screen.text():find "^fasc %d+%.%d+%.%d+: ")
+        screen.line("1 + 1", "\n2")
+        screen.type("for i = 1, 2 do", "Enter")
+        screen.wait "\n   %.%.$"
+        screen.type("print('row', i)", "Enter")
+        screen.line("end", "\nrow\t? *1\nrow\t? *2")
+    end)
+
+    it("completes a name with TAB, and lists names where several fit", function()
+        screen.type("fasc.compute_att", "Tab")
+        screen.wait "fasc%.compute_attention_scores%($"
+        screen.type("", "C-c")
+        screen.type("string.", "Tab")
+        screen.wait "byte +dump .*\nfasc> string%.$"
+        screen.type("le", "Tab")
+        screen.wait "fasc> string%.len%($"
+    end)
+
+    it("completes tensor methods after a colon, and fields after a dot", function()
+        screen.line("t = zeros({2, 2}, {device = 'cpu'})")
+        screen.type("t:transp", "Tab")
+        screen.wait "fasc> t:transpose%($"
+        screen.type("", "C-c")
+        screen.type("t.sha", "Tab")
+        screen.wait "fasc> t%.shape$"
+    end)
+
+    it("stops a running loop on Ctrl-C, keeps the state and runs on", function()
+        screen.line "x = 17"
+        screen.type("while true do end", "Enter")
+        shell.sh "sleep 0.3"
+        screen.type("", "C-c")
+        screen.wait "interrupted\nfasc>$"
+        screen.line("x + 1", "\n18")
+    end)
+
+    it("stops a running kernel on Ctrl-C, and computes afterwards", function()
+        screen.line "q = randn({1, 8, 16384, 128}, {device = 'cpu'})"
+        screen.type("while true do attention(q, q, q, {kernel = 'naive'}) end", "Enter")
+        shell.sh "sleep 0.5"
+        screen.type("", "C-c")
+        screen.wait "interrupted\nfasc>$"
+        screen.line("zeros({3}, {device = 'cpu'}):sum()", "\n0")
+    end)
+
+    it("clears the line, or the chunk begun, on Ctrl-C", function()
+        screen.type("garbage", "C-c")
+        screen.wait "garbage *\nfasc>$"
+        screen.type("for i = 1, 3 do", "Enter")
+        screen.wait "%.%.$"
+        screen.type("", "C-c")
+        screen.wait "\nfasc>$"
+        screen.line("5 * 5", "\n25")
+    end)
+
+    it("tells an error and goes on", function()
+        screen.line("nothing.at.all", "attempt to index global 'nothing' %(a nil value%)\n"
+            .. "    prompt:1: in main chunk")
+        screen.line("'still here'", "\nstill here")
+    end)
+
+    it("takes UTF-8", function()
+        screen.line("'größer' .. ' → '", "\ngrößer →")
+    end)
+
+    it("leaves on Ctrl-D with status 0", function()
+        screen.type("", "C-d")
+        screen.wait "\ndone 0$"
+    end)
+
+    it("has the lines of the last run in its history", function()
+        screen.line("remembered = 123")
+        screen.type("", "C-d")
+        screen.wait "done 0"
+        screen.close()
+        screen.open()
+        screen.type("", "Up")
+        screen.wait "fasc> remembered = 123$"
+        screen.type("", "Enter")
+        screen.line("remembered + 1", "\n124")
+        assert.equal("600\n", shell.sh("stat -c %a " .. state .. "/fasc/history").out)
+    end)
+end)
