@@ -11,7 +11,18 @@ const char *fasc_isa_name(fasc_isa isa)
     return NAME[isa];
 }
 
-static fasc_isa best_present(void)
+bool fasc_isa_parse(const char *name, fasc_isa *isa)
+{
+    for (int i = 0; i < FASC_ISA_COUNT; i++) {
+        if (strcmp(name, NAME[i]) == 0) {
+            *isa = (fasc_isa)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+fasc_isa fasc_cpu_isa_best(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -34,7 +45,7 @@ fasc_status fasc_cpu_isa_check(void)
     if (!wanted || !*wanted) {
         return FASC_OK;
     }
-    fasc_isa best = best_present();
+    fasc_isa best = fasc_cpu_isa_best();
     for (int i = 0; i < FASC_ISA_COUNT; i++) {
         if (strcmp(wanted, NAME[i]) == 0) {
             return i <= (int)best ? FASC_OK
@@ -51,7 +62,7 @@ fasc_isa fasc_cpu_isa(void)
     static atomic_int chosen = -1;
     int isa = atomic_load(&chosen);
     if (isa < 0) {
-        isa = best_present();
+        isa = fasc_cpu_isa_best();
         const char *wanted = getenv("FASC_CPU");
         for (int i = 0; wanted && i < isa; i++) {
             if (strcmp(wanted, NAME[i]) == 0) {

@@ -16,7 +16,11 @@ typedef enum fasc_isa {
  * (portable|avx2|avx512); read once. An unknown name, or a set that the processor lacks, is
  * FASC_EINVAL from fasc_cpu_isa_check, which opening the device calls. */
 fasc_isa fasc_cpu_isa(void);
+/* The best set this processor has, whatever the environment says. */
+fasc_isa fasc_cpu_isa_best(void);
 fasc_status fasc_cpu_isa_check(void);
 const char *fasc_isa_name(fasc_isa isa);
+/* False for a name that is none of fasc_isa_name's. */
+bool fasc_isa_parse(const char *name, fasc_isa *isa);
 
 #endif

@@ -1,0 +1,73 @@
+/* attention.h - what the CPU's attention kernels share: the kernel table's row and small helpers.
+ */
+#ifndef FASC_CPU_ATTENTION_H
+#define FASC_CPU_ATTENTION_H
+
+#include "backend.h"
+#include "cpu/isa.h"
+
+typedef struct fasc_attention_kernel {
+    const char *name, *summary, *supports;
+    bool tiled; /* honours block_m and block_n */
+    bool isa;   /* has a path for each instruction set */
+    /* Why it cannot serve the problem, as words after its name; NULL if it can. */
+    const char *(*refuses)(const fasc_problem *problem);
+    /* Fills block_m, block_n, threads, config and workspace_bytes; kernel and arch are set. */
+    fasc_status (*plan)(const fasc_problem *problem, fasc_attention_plan *plan);
+    /* workspace: plan->workspace_bytes at a multiple of FASC_CPU_ALIGN. */
+    fasc_status (*run)(const fasc_problem *problem, const fasc_attention_plan *plan,
+                       char *workspace);
+} fasc_attention_kernel;
+
+extern const fasc_attention_kernel fasc_cpu_reference, fasc_cpu_naive, fasc_cpu_blas,
+    fasc_cpu_flash;
+
+/* ---- memory ---------------------------------------------------------------------- */
+
+enum { FASC_CPU_ALIGN = 64 };
+
+static inline int64_t fasc_aligned(int64_t bytes)
+{
+    return (bytes + FASC_CPU_ALIGN - 1) / FASC_CPU_ALIGN * FASC_CPU_ALIGN;
+}
+
+/* ---- tensors ---------------------------------------------------------------------- */
+
+/* Address of element (b, h, i, 0) of a tensor of rank 4, (b, h, i) of rank 3. */
+static inline char *fasc_row(const fasc_tensor *t, int64_t b, int64_t h, int64_t i)
+{
+    return t->data + (b * t->stride[0] + h * t->stride[1] + i * t->stride[2]) *
+                         (int64_t)fasc_dtype_size(t->dtype);
+}
+
+/* Keys [begin, end) of row (b, h, i) of the mask, as what is added to S: a u8 mask's 0 is -inf,
+ * anything else 0. */
+void fasc_mask_load_f32(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
+                        int64_t end, float *dst);
+void fasc_mask_load_f64(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
+                        int64_t end, double *dst);
+
+/* ---- threads ---------------------------------------------------------------------- */
+
+/* Threads for so many independent units of work. */
+int32_t fasc_cpu_threads(int64_t units);
+
+/* Shared by the threads of a loop: any of them sees fasc_cancel(), all of them stop. */
+typedef struct fasc_stop {
+    atomic_bool stopped;
+} fasc_stop;
+
+static inline bool fasc_stopped(fasc_stop *stop)
+{
+    if (fasc_cancel_requested()) {
+        atomic_store_explicit(&stop->stopped, true, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&stop->stopped, memory_order_relaxed);
+}
+
+static inline fasc_status fasc_stop_status(const char *call, fasc_stop *stop)
+{
+    return atomic_load(&stop->stopped) ? fasc_fail(FASC_ECANCELED, "%s: canceled", call) : FASC_OK;
+}
+
+#endif

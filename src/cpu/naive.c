@@ -1,0 +1,242 @@
+/* naive.c - attention in its three steps, written to be read: scores, softmax, weighted sum of
+ * the values. Float32 throughout; threads share out blocks of ROWS query rows, so that a key or
+ * value is loaded once for all of them. */
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/attention.h"
+#include "dtype.h"
+#include "problem.h"
+
+enum {
+    ROWS = 8,
+    LANES = 8,    /* partial sums of a dot product */
+    SUM_KEYS = 64 /* terms of a partial sum of out: long sums in float32 lose digits */
+};
+
+/* One thread's scratch. */
+typedef struct scratch {
+    float *q;      /* (ROWS, head_dim) */
+    float *key;    /* head_dim: one key or value */
+    float *part;   /* (ROWS, head_dim): a partial sum of out */
+    float *out;    /* (ROWS, head_dim) */
+    float *scores; /* (ROWS, seqlen_k) */
+    float *mask;   /* seqlen_k */
+} scratch;
+
+static int64_t scratch_floats(const fasc_problem *p)
+{
+    return (3 * ROWS + 1) * p->head_dim + (ROWS + 1) * p->seqlen_k;
+}
+
+static scratch scratch_lend(const fasc_problem *p, float *floats)
+{
+    scratch s = {.q = floats, .part = floats + ROWS * p->head_dim};
+    s.out = s.part + ROWS * p->head_dim;
+    s.key = s.out + ROWS * p->head_dim;
+    s.scores = s.key + p->head_dim;
+    s.mask = s.scores + ROWS * p->seqlen_k;
+    return s;
+}
+
+/* A row of a tensor of rank 4 as contiguous floats: where it lies, or copied to buffer. */
+static const float *row_floats(const fasc_tensor *t, int64_t b, int64_t h, int64_t i, float *buffer)
+{
+    const char *row = fasc_row(t, b, h, i);
+    if (t->dtype == FASC_F32 && t->stride[3] == 1) {
+        return (const float *)row;
+    }
+    fasc_load_f32(buffer, row, t->dtype, t->stride[3], t->shape[3]);
+    return buffer;
+}
+
+static void store_row(fasc_tensor *t, int64_t b, int64_t h, int64_t i, const float *values)
+{
+    if (t) {
+        fasc_store_f32(fasc_row(t, b, h, i), t->dtype, t->stride[3], values, t->shape[3]);
+    }
+}
+
+static float dot(const float *a, const float *b, int64_t n)
+{
+    float sum[LANES] = {0};
+    int64_t d = 0;
+    for (; d + LANES <= n; d += LANES) {
+        for (int lane = 0; lane < LANES; lane++) {
+            sum[lane] += a[d + lane] * b[d + lane];
+        }
+    }
+    for (; d < n; d++) {
+        sum[0] += a[d] * b[d];
+    }
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/* Step 1: scores = scale Q K^T for `rows` queries and keys [begin, end). */
+static void scores_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, int rows,
+                      int64_t begin, int64_t end, scratch *s)
+{
+    const fasc_attention_args *args = p->args;
+    for (int r = 0; r < rows; r++) {
+        fasc_load_f32(s->q + r * p->head_dim, fasc_row(args->q, b, h, i + r), p->dtype,
+                      args->q->stride[3], p->head_dim);
+    }
+    for (int64_t j = begin; j < end; j++) {
+        const float *key = row_floats(args->k, b, h / p->group, j, s->key);
+        for (int r = 0; r < rows; r++) {
+            s->scores[r * p->seqlen_k + j] =
+                (float)p->scale * dot(s->q + r * p->head_dim, key, p->head_dim);
+        }
+    }
+}
+
+/* Hides what query i does not see: scores there become -inf. */
+static void hide(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores, float *mask)
+{
+    int64_t begin, end;
+    fasc_visible_range(p, i, &begin, &end);
+    for (int64_t j = 0; j < begin; j++) {
+        scores[j] = -INFINITY;
+    }
+    for (int64_t j = end; j < p->seqlen_k; j++) {
+        scores[j] = -INFINITY;
+    }
+    if (p->mask_data) {
+        fasc_mask_load_f32(p, b, h, i, begin, end, mask);
+        for (int64_t j = begin; j < end; j++) {
+            float added = mask[j - begin];
+            scores[j] = added == -INFINITY ? -INFINITY : scores[j] + added;
+        }
+    }
+}
+
+/* Step 2: probabilities in place of the scores of query i. */
+static void softmax(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores)
+{
+    const fasc_attention_args *args = p->args;
+    float largest = -INFINITY;
+    bool nan = false;
+    double sum = 0, lse = -INFINITY;
+    for (int64_t j = 0; j < p->seqlen_k; j++) {
+        largest = scores[j] > largest ? scores[j] : largest;
+        nan = nan || isnan(scores[j]);
+    }
+    for (int64_t j = 0; j < p->seqlen_k; j++) {
+        sum += scores[j] == -INFINITY ? 0.0 : (double)expf(scores[j] - largest);
+    }
+    if (largest > -INFINITY || nan) {
+        lse = (double)largest + log(sum);
+    }
+    for (int64_t j = 0; j < p->seqlen_k; j++) {
+        scores[j] = scores[j] == -INFINITY ? 0.0f : expf((float)((double)scores[j] - lse));
+    }
+    if (args->row_max) {
+        *(float *)fasc_row(args->row_max, b, h, i) = nan ? NAN : largest;
+    }
+    if (args->lse) {
+        *(float *)fasc_row(args->lse, b, h, i) = (float)lse;
+    }
+}
+
+/* Step 3: out = P V for `rows` queries. */
+static void values_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, int rows, scratch *s)
+{
+    const fasc_attention_args *args = p->args;
+    int64_t dims = p->head_dim;
+    memset(s->out, 0, (size_t)(ROWS * dims) * sizeof *s->out);
+    memset(s->part, 0, (size_t)(ROWS * dims) * sizeof *s->part);
+    for (int64_t j = 0; j < p->seqlen_k; j++) {
+        const float *value = row_floats(args->v, b, h / p->group, j, s->key);
+        for (int r = 0; r < rows; r++) {
+            float weight = s->scores[r * p->seqlen_k + j];
+            for (int64_t d = 0; d < dims && weight != 0; d++) { /* hidden values may be NaN */
+                s->part[r * dims + d] += weight * value[d];
+            }
+        }
+        if (j % SUM_KEYS == SUM_KEYS - 1 || j == p->seqlen_k - 1) {
+            for (int64_t d = 0; d < rows * dims; d++) {
+                s->out[d] += s->part[d];
+                s->part[d] = 0;
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        store_row(args->out, b, h, i + r, s->out + r * dims);
+    }
+}
+
+static void naive_block(const fasc_problem *p, int64_t b, int64_t h, int64_t i, int rows,
+                        scratch *s)
+{
+    const fasc_attention_args *args = p->args;
+    int64_t begin = 0, end = p->seqlen_k, ignored;
+    if (!args->logits) {
+        fasc_visible_range(p, i, &begin, &ignored);
+        fasc_visible_range(p, i + rows - 1, &ignored, &end);
+    }
+    scores_of(p, b, h, i, rows, begin, end, s);
+    for (int r = 0; r < rows; r++) {
+        float *scores = s->scores + r * p->seqlen_k;
+        store_row(args->logits, b, h, i + r, scores);
+        hide(p, b, h, i + r, scores, s->mask);
+        store_row(args->masked, b, h, i + r, scores);
+        softmax(p, b, h, i + r, scores);
+        store_row(args->probs, b, h, i + r, scores);
+    }
+    if (args->out) {
+        values_of(p, b, h, i, rows, s);
+    }
+}
+
+static int64_t blocks_of(const fasc_problem *p)
+{
+    return (p->seqlen_q + ROWS - 1) / ROWS;
+}
+
+static const char *naive_refuses(const fasc_problem *problem)
+{
+    return fasc_problem_has_f64(problem) ? "computes in float32 and serves no f64" : NULL;
+}
+
+static fasc_status naive_plan(const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    plan->threads = fasc_cpu_threads(problem->batch * problem->heads_q * blocks_of(problem));
+    plan->workspace_bytes =
+        FASC_CPU_ALIGN + plan->threads * fasc_aligned(scratch_floats(problem) * 4);
+    snprintf(plan->config, sizeof plan->config, "%d rows at a time, %d threads", ROWS,
+             plan->threads);
+    return FASC_OK;
+}
+
+static fasc_status naive_run(const fasc_problem *problem, const fasc_attention_plan *plan,
+                             char *workspace)
+{
+    int64_t blocks = blocks_of(problem), heads = problem->heads_q;
+    int64_t scratch_bytes = fasc_aligned(scratch_floats(problem) * 4);
+    fasc_stop stop = {false};
+#pragma omp parallel num_threads(plan->threads)
+    {
+        scratch mine =
+            scratch_lend(problem, (float *)(workspace + omp_get_thread_num() * scratch_bytes));
+#pragma omp for schedule(dynamic)
+        for (int64_t unit = 0; unit < problem->batch * heads * blocks; unit++) {
+            int64_t i = unit % blocks * ROWS, left = problem->seqlen_q - i;
+            if (!fasc_stopped(&stop)) {
+                naive_block(problem, unit / blocks / heads, unit / blocks % heads, i,
+                            left < ROWS ? (int)left : ROWS, &mine);
+            }
+        }
+    }
+    return fasc_stop_status("attention", &stop);
+}
+
+const fasc_attention_kernel fasc_cpu_naive = {
+    .name = "naive",
+    .summary = "scores, softmax, weighted sum in plain C and float32; a baseline to read",
+    .supports = "f16, bf16, f32; any head_dim; all outputs",
+    .refuses = naive_refuses,
+    .plan = naive_plan,
+    .run = naive_run,
+};
