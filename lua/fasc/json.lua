@@ -122,7 +122,7 @@ end
 local function read_integer(json)
     local value = C.json_integer_value(json)
     local number = tonumber(value)
-    return math.abs(number) <= 2^53 and number or value
+    return math.abs(number) < 2^53 and number or value
 end
 
 -- By the numbers of jansson's json_type.
@@ -143,7 +143,7 @@ function read(json)
     return READER[tonumber(json.type)](json)
 end
 
---- Reads one JSON value. Integers past 2^53 come as int64_t. Raises EFORMAT with the byte offset.
+--- Reads one JSON value. Integers from 2^53 on come as int64_t. Raises EFORMAT with the byte.
 ---@param text string
 ---@return any
 function M.decode(text)

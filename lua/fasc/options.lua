@@ -88,7 +88,7 @@ function M.is_integer(value)
     return type(value) == "number" and value % 1 == 0 and value > -2^53 and value < 2^53
 end
 
-local ARTICLE = {integer = "an integer"}
+local ARTICLE = {integer = "an integer", op = "an operation (see fasc.op)"}
 
 --- The value as an error message shows it: 'text', 3.5, a table, a tensor.
 ---@param value any

@@ -228,4 +228,12 @@ function M.fails(status, fn, ...)
     return err
 end
 
+--- The same for one text and a function with arguments: raises(status, text, fn, ...).
+function M.raises(status, text, fn, ...)
+    local arguments = {...}
+    return M.fails(status, function()
+        return fn(unpack(arguments))
+    end, text)
+end
+
 return M
