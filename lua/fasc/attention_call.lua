@@ -128,13 +128,21 @@ local function wanted(call, opts)
     return set
 end
 
--- A tensor that has a shape but no memory, for planning only.
-local function phantom(shape, dtype, device, stride)
-    local nowhere = ffi.cast("void *", 2^16)
-    local result = ffi.new("fasc_tensor *[1]")
-    errors.check(C.fasc_tensor_wrap(device.handle, dtypes.code(dtype), #shape,
-        shapes.array(shape), shapes.array(stride or shapes.strides(shape)), nowhere, result))
-    return tensors.wrap(result[0])
+-- Makes tensors that have a shape and an address range of their own but no memory, for planning.
+local function phantoms()
+    local address = 2^16
+    return function(shape, dtype, device, stride)
+        stride = stride or shapes.strides(shape)
+        local result = ffi.new("fasc_tensor *[1]")
+        errors.check(C.fasc_tensor_wrap(device.handle, dtypes.code(dtype), #shape,
+            shapes.array(shape), shapes.array(stride), ffi.cast("void *", address), result))
+        local bytes = dtypes.size(dtype)
+        for i, size in ipairs(shape) do
+            bytes = bytes + dtypes.size(dtype) * stride[i] * (size - 1)
+        end
+        address = address + math.ceil(bytes / 64) * 64
+        return tensors.wrap(result[0])
+    end
 end
 
 -- ---- the call -----------------------------------------------------------------------------
@@ -245,10 +253,20 @@ end
 --- Plans a call without any memory for its outputs.
 ---@return fasc.Plan
 function M.plan(name, q, k, v, opts)
-    local call = build(name, q, k, v, opts, phantom)
-    local plan = plans.struct()
-    errors.check(C.fasc_attention_query(call.args, plan))
+    local call = build(name, q, k, v, opts, phantoms())
+    local ok, plan = pcall(call.plan, call)
     call:free()
+    if not ok then
+        error(plan, 0)
+    end
+    return plan
+end
+
+--- What would run, and why.
+---@return fasc.Plan
+function Call:plan()
+    local plan = plans.struct()
+    errors.check(C.fasc_attention_query(self.args, plan))
     return plans.from(plan)
 end
 
