@@ -14,13 +14,25 @@ local M = {}
 ---@field headroom number see device:set_headroom
 local Device = {}
 
+local FIELDS = {name = true, handle = true, headroom = true}
+
+local function names()
+    local all = {}
+    for _, set in ipairs {FIELDS, Device} do
+        for name in pairs(set) do
+            all[name] = true
+        end
+    end
+    return all
+end
+
 local metatable = {
     __name = "fasc.device",
     __index = function(_, name)
         if Device[name] then
             return Device[name]
         end
-        errors.usage("device: no field %s%s", options.show(name), options.hint(name, Device))
+        errors.usage("device: no field %s%s", options.show(name), options.hint(name, names()))
     end,
     __tostring = function(device)
         return device.name
@@ -28,7 +40,7 @@ local metatable = {
     __concat = function(a, b)
         return tostring(a) .. tostring(b)
     end,
-    __names = Device,
+    __names = names,
 }
 
 -- Every device opened so far, by name.
@@ -146,7 +158,7 @@ end
 --- Sets how many threads CPU kernels use; 0 = one per usable core.
 ---@param n number
 function M.set_num_threads(n)
-    options.argument("set_num_threads", "n", n, {is = "integer", min = 0, max = 2^31 - 1})
+    options.argument("set_num_threads", "n", n, {is = "integer", min = 0})
     errors.check(C.fasc_set_num_threads(n))
 end
 

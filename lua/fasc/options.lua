@@ -50,9 +50,11 @@ function M.nearest(name, names)
     end
 end
 
---- "; did you mean 'causal'?" when a known name is near, else "; known: a, b, c".
+local LISTED = 16 -- a longer list of known names helps nobody
+
+--- "; did you mean 'causal'?" when a known name is near, else "; known: a, b, c" when they are few.
 ---@param name any
----@param names table
+---@param names table as for nearest
 ---@return string
 function M.hint(name, names)
     local near = M.nearest(name, names)
@@ -64,7 +66,7 @@ function M.hint(name, names)
         known[#known + 1] = type(key) == "number" and value or key
     end
     table.sort(known)
-    return "; known: " .. table.concat(known, ", ")
+    return #known <= LISTED and "; known: " .. table.concat(known, ", ") or ""
 end
 
 -- ---- types --------------------------------------------------------------------------------
