@@ -28,18 +28,22 @@ static inline void remove_test_folder(void)
     rmdir(test_folder);
 }
 
-/* "FOLDER/name"; valid until the fourth next call. The folder goes when the program ends. */
+/* "FOLDER/name"; valid as long as the program runs, which uses at most 64 names. The folder goes
+ * when it ends. */
 static inline const char *test_path(const char *name)
 {
-    static char paths[4][512];
-    static int made, next;
-    if (!made) {
-        made = mkdtemp(test_folder) != NULL;
+    static char paths[64][320];
+    char path[320];
+    size_t i = 0;
+    if (!paths[0][0]) {
+        CHECK(mkdtemp(test_folder) != NULL, "cannot make %s", test_folder);
         atexit(remove_test_folder);
     }
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%.255s", test_folder, name);
-    return path;
+    snprintf(path, sizeof path, "%s/%.255s", test_folder, name);
+    while (i < 63 && paths[i][0] && strcmp(paths[i], path) != 0) {
+        i++;
+    }
+    return strcpy(paths[i], path);
 }
 
 static inline const char *write_bytes(const char *name, const void *bytes, size_t count)
