@@ -262,6 +262,18 @@ function M.format(list, point)
     return table.concat(parts, " ")
 end
 
+--- The same for the axes that have several values; all of them where none has.
+---@param list fasc.Axis[]
+---@param point table
+---@return string
+function M.label(list, point)
+    local varying = {}
+    for _, axis in ipairs(list) do
+        varying[#varying + 1] = #axis.values > 1 and axis or nil
+    end
+    return M.format(#varying > 0 and varying or list, point)
+end
+
 --- An axis and its values on one line: "seqlen = 512, 1024, 2048".
 ---@param axis fasc.Axis
 ---@return string

@@ -172,7 +172,7 @@ function Run:measure_all()
     }
     self.bar = bar
     for _, point in ipairs(self.points) do
-        local label = axes.format(self.list, point)
+        local label = axes.label(self.list, point)
         if self.sweep.derive then
             self.sweep.derive(point, self.o)
         end

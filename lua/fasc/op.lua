@@ -58,7 +58,7 @@ end
 ---@return fasc.Op
 function M.attention(q, k, v, opts)
     local call = attention.prepare(q, k, v, opts)
-    local plan = attention.plan(q, k, v, opts)
+    local plan = call:plan()
     return new("attention", C.FASC_OP_ATTENTION, {
         args = call.args, call = call, outputs = call.outputs, device = q.device,
         plan = plan, flops = plan.flops, bytes = plan.bytes,

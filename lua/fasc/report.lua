@@ -1,5 +1,4 @@
 -- report.lua - the rows of a sweep for people: which columns the table has, and how numbers read.
-local axes = require "fasc.axes"
 local tables = require "fasc.table"
 
 local M = {}
@@ -196,7 +195,5 @@ function M.outcome(row)
     return ("%s, spread %s%s"):format(M.time(t.median), percent(t.spread),
         note ~= "" and ", " .. note or "")
 end
-
-M.label = axes.format
 
 return M

@@ -1,6 +1,8 @@
--- helper.lua - runs once before the specs: busted --helper=tests/lua/helper.lua. Loads fasc,
--- because busted forgets between files the modules that were not there at its start, and lets
--- specs require support.lua from any folder.
+-- helper.lua - busted runs it once before the first spec (see .busted). busted forgets, when a file
+-- of specs ends, the modules that it has loaded, but keeps those loaded here: all of fasc is, so that
+-- every file sees the same modules. Also lets specs require support.lua from any folder.
+local lfs = require "lfs"
+
 local folder = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 package.path = folder .. "/?.lua;" .. package.path
 
