@@ -128,16 +128,20 @@ local function wanted(call, opts)
     return set
 end
 
--- A function that makes tensors with a shape but no memory, for planning only. They lie one behind
--- the other, far from any real address.
+-- Makes tensors that have a shape and an address range of their own, past any real one, but no
+-- memory, for planning.
 local function phantoms()
-    local address = ffi.new("uint64_t", 2^62)
+    local address = 2^47
     return function(shape, dtype, device, stride)
         stride = stride or shapes.strides(shape)
         local result = ffi.new("fasc_tensor *[1]")
         errors.check(C.fasc_tensor_wrap(device.handle, dtypes.code(dtype), #shape,
             shapes.array(shape), shapes.array(stride), ffi.cast("void *", address), result))
-        address = address + ffi.new("uint64_t", shape[1] * stride[1] * dtypes.size(dtype))
+        local bytes = dtypes.size(dtype)
+        for i, size in ipairs(shape) do
+            bytes = bytes + dtypes.size(dtype) * stride[i] * (size - 1)
+        end
+        address = address + math.ceil(bytes / 64) * 64
         return tensors.wrap(result[0])
     end
 end
@@ -251,9 +255,19 @@ end
 ---@return fasc.Plan
 function M.plan(name, q, k, v, opts)
     local call = build(name, q, k, v, opts, phantoms())
-    local plan = plans.struct()
-    errors.check(C.fasc_attention_query(call.args, plan))
+    local ok, plan = pcall(call.plan, call)
     call:free()
+    if not ok then
+        error(plan, 0)
+    end
+    return plan
+end
+
+--- What would run, and why.
+---@return fasc.Plan
+function Call:plan()
+    local plan = plans.struct()
+    errors.check(C.fasc_attention_query(self.args, plan))
     return plans.from(plan)
 end
 
