@@ -52,7 +52,7 @@ describe("arg is as luajit has it", function()
         print("...", ...)
     ]]
 
-    it("the script is 0, its arguments follow, the interpreter and its options go before", function()
+    it("the script is 0, its arguments follow, options go before", function()
         local path = script("arg.lua", lines)
         local expected = ("-3=%s\n-2=--device\n-1=cpu\n0=%s\n1=a\n2=-e\n3=\n...\ta\t-e\t\n")
             :format(shell.program, path)
