@@ -3,10 +3,10 @@ local shell = require "tests.cli.shell"
 
 local state = os.tmpname()
 os.remove(state)
-local screen = {socket = "fasc-test-" .. state:match "[^/]*$"}
+local screen = {socket = "fasc-test-" .. state:match "[^/]*$", opened = 0}
 
 local function tmux(...)
-    local words = {"tmux", "-f", "/dev/null", "-L", screen.socket}
+    local words = {"tmux", "-f", "/dev/null", "-L", screen.socket .. screen.opened}
     for i = 1, select("#", ...) do
         words[#words + 1] = shell.quote((select(i, ...)))
     end
@@ -15,6 +15,7 @@ end
 
 -- Opens a terminal with a prompt in it; `done` is printed when it has ended.
 function screen.open()
+    screen.opened = screen.opened + 1 -- each its own server: the last one may still be ending
     local command = ("XDG_STATE_HOME=%s %s; echo done $?; sleep 20"):format(state,
         shell.command())
     local result = tmux("new-session", "-d", "-x", "80", "-y", "50", command)

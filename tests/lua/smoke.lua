@@ -1,5 +1,5 @@
--- smoke.lua - a little of everything, once: fasc-bench tests/lua/smoke.lua. scripts/test runs it under
--- the sanitizers, which see what the C code does when Lua drives it.
+-- smoke.lua - a little of everything, once: fasc-bench tests/lua/smoke.lua. scripts/test runs it
+-- under the sanitizers, which see what the C code does when Lua drives it.
 local fasc = require "fasc"
 
 local device = fasc.device(os.getenv "FASC_TEST_DEVICE" or "cpu")
