@@ -1,6 +1,6 @@
 -- helper.lua - busted runs it once before the first spec (see .busted). busted forgets, when a file
--- of specs ends, the modules that it has loaded, but keeps those loaded here: all of fasc is, so that
--- every file sees the same modules. Also lets specs require support.lua from any folder.
+-- of specs ends, the modules that it has loaded, but keeps those loaded here: all of fasc is, so
+-- that every file sees the same modules. Also lets specs require support.lua from any folder.
 local lfs = require "lfs"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
