@@ -1,5 +1,7 @@
 /* summary.c - summarize and compare on the CPU. A tensor is cut into chunks by its size alone and
  * the chunks' results are joined in order, so that no bit depends on the number of threads. */
+#include "cpu/summary.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,15 +10,26 @@
 #include "threads.h"
 
 enum {
-    BUFFER = 1024,     /* elements looked at together */
+    BUFFER = 1024,     /* elements looked at together; a multiple of FASC_LANES */
     LEAST = 65536,     /* elements of a chunk, at least */
     MOST_CHUNKS = 4096 /* chunks of a tensor, at most */
 };
 
-static int64_t chunk_size(int64_t numel)
+/* The chunks of a tensor of n elements. */
+typedef struct cut {
+    int64_t numel, size, count;
+} cut;
+
+static cut cut_up(int64_t numel)
 {
     int64_t size = (numel + MOST_CHUNKS - 1) / MOST_CHUNKS;
-    return size > LEAST ? size : LEAST;
+    size = size > LEAST ? size : LEAST;
+    return (cut){numel, size, (numel + size - 1) / size};
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 static fasc_status no_memory(const char *call, size_t bytes)
@@ -26,46 +39,44 @@ static fasc_status no_memory(const char *call, size_t bytes)
 
 /* ---- summarize -------------------------------------------------------------- */
 
-enum { LANES = 8 }; /* sums kept side by side, so that they need not wait for one another */
-
 typedef struct part {
     int64_t nan_count, inf_count;
     double min, max, sum;
 } part;
 
+static const part NOTHING = {.min = INFINITY, .max = -INFINITY};
+
+static void join(part *all, part p)
+{
+    all->nan_count += p.nan_count;
+    all->inf_count += p.inf_count;
+    all->sum += p.sum;
+    all->min = p.min < all->min ? p.min : all->min;
+    all->max = p.max > all->max ? p.max : all->max;
+}
+
 static part summarize_chunk(const fasc_walk *walk, int64_t first, int64_t end)
 {
-    double x[BUFFER], sum[LANES] = {0}, min[LANES], max[LANES];
-    int64_t nan_count[LANES] = {0}, inf_count[LANES] = {0};
-    for (int l = 0; l < LANES; l++) {
-        min[l] = INFINITY;
-        max[l] = -INFINITY;
+    const fasc_summary_loops *loops = fasc_summary_loops_for(fasc_cpu_isa());
+    double x[BUFFER];
+    fasc_summary_lanes lanes = {.nan_count = {0}};
+    for (int l = 0; l < FASC_LANES; l++) {
+        lanes.min[l] = INFINITY;
+        lanes.max[l] = -INFINITY;
     }
     for (int64_t at = first; at < end; at += BUFFER) {
-        int64_t n = end - at < BUFFER ? end - at : BUFFER;
+        int64_t n = least(end - at, BUFFER);
         fasc_walk_load_f64(walk, at, n, x);
-        for (; n % LANES != 0; n++) {
-            x[n] = NAN; /* counted off below */
-            nan_count[0]--;
+        for (; n % FASC_LANES != 0; n++) {
+            x[n] = NAN; /* made-up elements, counted off again */
+            lanes.nan_count[n % FASC_LANES]--;
         }
-        for (int64_t i = 0; i < n; i += LANES) {
-            for (int l = 0; l < LANES; l++) {
-                double value = x[i + l], size = fabs(value);
-                nan_count[l] += value != value;
-                inf_count[l] += size == INFINITY;
-                sum[l] += size < INFINITY ? value : 0.0;
-                min[l] = value < min[l] ? value : min[l];
-                max[l] = value > max[l] ? value : max[l];
-            }
-        }
+        loops->summarize(&lanes, x, n);
     }
-    part p = {.min = INFINITY, .max = -INFINITY};
-    for (int l = 0; l < LANES; l++) {
-        p.nan_count += nan_count[l];
-        p.inf_count += inf_count[l];
-        p.sum += sum[l];
-        p.min = min[l] < p.min ? min[l] : p.min;
-        p.max = max[l] > p.max ? max[l] : p.max;
+    part p = NOTHING;
+    for (int l = 0; l < FASC_LANES; l++) {
+        join(&p, (part){lanes.nan_count[l], lanes.inf_count[l], lanes.min[l], lanes.max[l],
+                        lanes.sum[l]});
     }
     return p;
 }
@@ -73,23 +84,19 @@ static part summarize_chunk(const fasc_walk *walk, int64_t first, int64_t end)
 fasc_status fasc_cpu_summarize(const fasc_tensor *t, fasc_summary *summary)
 {
     const fasc_walk walk = fasc_walk_over(t);
-    const int64_t size = chunk_size(t->numel), chunks = (t->numel + size - 1) / size;
-    part *parts = malloc((size_t)chunks * sizeof *parts);
+    const cut chunks = cut_up(t->numel);
+    part *parts = malloc((size_t)chunks.count * sizeof *parts);
     if (!parts) {
-        return no_memory("tensor_summarize", (size_t)chunks * sizeof *parts);
+        return no_memory("tensor_summarize", (size_t)chunks.count * sizeof *parts);
     }
 #pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 8))
-    for (int64_t c = 0; c < chunks; c++) {
-        int64_t first = c * size, end = first + size < t->numel ? first + size : t->numel;
-        parts[c] = summarize_chunk(&walk, first, end);
+    for (int64_t c = 0; c < chunks.count; c++) {
+        int64_t first = c * chunks.size;
+        parts[c] = summarize_chunk(&walk, first, least(first + chunks.size, t->numel));
     }
-    part all = parts[0];
-    for (int64_t c = 1; c < chunks; c++) {
-        all.nan_count += parts[c].nan_count;
-        all.inf_count += parts[c].inf_count;
-        all.sum += parts[c].sum;
-        all.min = parts[c].min < all.min ? parts[c].min : all.min;
-        all.max = parts[c].max > all.max ? parts[c].max : all.max;
+    part all = NOTHING;
+    for (int64_t c = 0; c < chunks.count; c++) {
+        join(&all, parts[c]);
     }
     free(parts);
     bool numbers = all.nan_count < t->numel;
@@ -106,86 +113,103 @@ fasc_status fasc_cpu_summarize(const fasc_tensor *t, fasc_summary *summary)
 
 /* ---- compare ---------------------------------------------------------------- */
 
-/* What makes two values a mismatch: one NaN alone, or an infinity that the other does not share. */
-static bool mismatch(double a, double b)
+typedef struct gap {
+    int64_t mismatch, first_mismatch; /* how many, and where the first is */
+    double max_abs, max_rel;          /* max_abs -1: no pair is finite */
+    int64_t index;                    /* where max_abs is first reached */
+} gap;
+
+static bool finite_pair(double a, double b)
 {
-    bool special = !isfinite(a) || !isfinite(b), both_nan = a != a && b != b;
-    return special && !both_nan && a != b;
+    return isfinite(a) && isfinite(b);
 }
 
-/* The worst pair is a mismatch, the first one, if there is any; else the first pair with the
- * largest difference. */
-typedef struct worst {
-    int64_t mismatch, index, first_mismatch;
-    double max_abs, max_rel;
-} worst;
-
-static void compare_pair(worst *w, double a, double b, int64_t index)
+static bool mismatched_pair(double a, double b)
 {
-    if (mismatch(a, b)) {
-        if (w->mismatch++ == 0) {
-            w->first_mismatch = index;
+    return !finite_pair(a, b) && a != b && !(isnan(a) && isnan(b));
+}
+
+/* Joins the lanes' counts, and finds in the block that has just been through the loops where the
+ * new maximum and the first mismatch are. */
+static void note_block(gap *g, const fasc_difference_lanes *lanes, const double *a, const double *b,
+                       int64_t first, int64_t n)
+{
+    int64_t count = 0;
+    double max_abs = -1;
+    for (int l = 0; l < FASC_LANES; l++) {
+        count += lanes->mismatch[l];
+        max_abs = lanes->max_abs[l] > max_abs ? lanes->max_abs[l] : max_abs;
+        g->max_rel = lanes->max_rel[l] > g->max_rel ? lanes->max_rel[l] : g->max_rel;
+    }
+    bool first_mismatch = g->mismatch == 0 && count > 0, worse = max_abs > g->max_abs;
+    g->mismatch = count;
+    g->max_abs = max_abs;
+    for (int64_t i = 0; i < n && (first_mismatch || worse); i++) {
+        if (first_mismatch && mismatched_pair(a[i], b[i])) {
+            g->first_mismatch = first + i;
+            first_mismatch = false;
         }
-        return;
-    }
-    if (!isfinite(a) || !isfinite(b)) {
-        return;
-    }
-    double difference = fabs(a - b);
-    if (difference > w->max_abs || w->index < 0) {
-        w->max_abs = difference;
-        w->index = index;
-    }
-    if (b != 0 && difference > w->max_rel * fabs(b)) {
-        w->max_rel = difference / fabs(b);
+        if (worse && finite_pair(a[i], b[i]) && fabs(a[i] - b[i]) == max_abs) {
+            g->index = first + i;
+            worse = false;
+        }
     }
 }
 
-static worst compare_chunk(const fasc_walk *a, const fasc_walk *b, int64_t first, int64_t end)
+static gap compare_chunk(const fasc_walk *a, const fasc_walk *b, int64_t first, int64_t end)
 {
+    const fasc_summary_loops *loops = fasc_summary_loops_for(fasc_cpu_isa());
     double x[BUFFER], y[BUFFER];
-    worst w = {.index = -1, .first_mismatch = -1};
+    gap g = {.max_abs = -1};
+    fasc_difference_lanes lanes = {.mismatch = {0}};
+    for (int l = 0; l < FASC_LANES; l++) {
+        lanes.max_abs[l] = -1;
+    }
     for (int64_t at = first; at < end; at += BUFFER) {
-        int64_t n = end - at < BUFFER ? end - at : BUFFER;
+        int64_t n = least(end - at, BUFFER);
         fasc_walk_load_f64(a, at, n, x);
         fasc_walk_load_f64(b, at, n, y);
-        for (int64_t i = 0; i < n; i++) {
-            compare_pair(&w, x[i], y[i], at + i);
+        int64_t filled = n;
+        for (; filled % FASC_LANES != 0; filled++) {
+            x[filled] = y[filled] = NAN; /* made-up pairs, which count for nothing */
         }
+        loops->compare(&lanes, x, y, filled);
+        note_block(&g, &lanes, x, y, at, n);
     }
-    return w;
+    return g;
 }
 
 fasc_status fasc_cpu_compare(const fasc_tensor *a, const fasc_tensor *b,
                              fasc_difference *difference)
 {
     const fasc_walk a_walk = fasc_walk_over(a), b_walk = fasc_walk_over(b);
-    const int64_t size = chunk_size(a->numel), chunks = (a->numel + size - 1) / size;
-    worst *parts = malloc((size_t)chunks * sizeof *parts);
-    if (!parts) {
-        return no_memory("tensor_compare", (size_t)chunks * sizeof *parts);
+    const cut chunks = cut_up(a->numel);
+    gap *gaps = malloc((size_t)chunks.count * sizeof *gaps);
+    if (!gaps) {
+        return no_memory("tensor_compare", (size_t)chunks.count * sizeof *gaps);
     }
 #pragma omp parallel for schedule(static) num_threads(fasc_threads_for(a->numel * 16))
-    for (int64_t c = 0; c < chunks; c++) {
-        int64_t first = c * size, end = first + size < a->numel ? first + size : a->numel;
-        parts[c] = compare_chunk(&a_walk, &b_walk, first, end);
+    for (int64_t c = 0; c < chunks.count; c++) {
+        int64_t first = c * chunks.size;
+        gaps[c] = compare_chunk(&a_walk, &b_walk, first, least(first + chunks.size, a->numel));
     }
-    worst all = parts[0];
-    for (int64_t c = 1; c < chunks; c++) {
-        const worst *p = &parts[c];
-        all.first_mismatch = all.mismatch ? all.first_mismatch : p->first_mismatch;
-        all.mismatch += p->mismatch;
-        if (p->index >= 0 && (all.index < 0 || p->max_abs > all.max_abs)) {
-            all.max_abs = p->max_abs;
-            all.index = p->index;
+    gap all = {.max_abs = -1};
+    for (int64_t c = 0; c < chunks.count; c++) {
+        if (all.mismatch == 0) {
+            all.first_mismatch = gaps[c].first_mismatch;
         }
-        all.max_rel = p->max_rel > all.max_rel ? p->max_rel : all.max_rel;
+        if (gaps[c].max_abs > all.max_abs) {
+            all.max_abs = gaps[c].max_abs;
+            all.index = gaps[c].index;
+        }
+        all.mismatch += gaps[c].mismatch;
+        all.max_rel = gaps[c].max_rel > all.max_rel ? gaps[c].max_rel : all.max_rel;
     }
-    free(parts);
+    free(gaps);
     difference->count = a->numel;
     difference->mismatch = all.mismatch;
-    difference->max_abs = all.max_abs;
+    difference->max_abs = all.max_abs > 0 ? all.max_abs : 0;
     difference->max_rel = all.max_rel;
-    difference->max_abs_index = all.mismatch ? all.first_mismatch : all.index >= 0 ? all.index : 0;
+    difference->max_abs_index = all.mismatch > 0 ? all.first_mismatch : all.index;
     return FASC_OK;
 }
