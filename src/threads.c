@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "backend.h"
 #include "system.h"
 
 static atomic_int chosen; /* 0 = the default */
@@ -40,4 +39,9 @@ int32_t fasc_num_threads(void)
 int fasc_threads_for(int64_t bytes)
 {
     return bytes < 256 * 1024 ? 1 : fasc_num_threads();
+}
+
+bool fasc_stop_at(int64_t i)
+{
+    return i % 64 == 63 && fasc_cancel_requested();
 }

@@ -12,9 +12,10 @@
 #include "threads.h"
 
 enum {
-    PIECE = 65536, /* elements of a row that one step moves */
-    TILE = 64,     /* the same in a transposition */
-    BUFFER = 1024, /* elements on their way from one dtype to another */
+    PIECE = 65536,         /* elements of a row that one step moves */
+    LARGE_PIECE = 1 << 22, /* the same where nothing is converted */
+    TILE = 64,             /* the same in a transposition */
+    BUFFER = 1024,         /* elements on their way from one dtype to another */
     MAX_STEPS = FASC_MAX_RANK + 1
 };
 
@@ -245,9 +246,10 @@ static plan make_plan(const fasc_tensor *src, const fasc_tensor *dst, int thread
               .length = inner.size,
               .piece = across >= 0 ? TILE : PIECE,
               .row = choose_row(dst->dtype, src->dtype)};
-    /* memcpy knows best how to move much at once. */
-    if (p.row == row_same && across < 0 && inner.size / threads > PIECE) {
-        p.piece = (inner.size + threads - 1) / threads;
+    /* memcpy and memset know best how to move much at once. */
+    if (p.row == row_same && across < 0) {
+        int64_t share = (inner.size + threads - 1) / threads;
+        p.piece = share < PIECE ? PIECE : share > LARGE_PIECE ? LARGE_PIECE : share;
     }
     for (int32_t i = 0; i < rank - 1; i++) {
         if (i != across) {
@@ -264,8 +266,8 @@ static plan make_plan(const fasc_tensor *src, const fasc_tensor *dst, int thread
 
 /* ---- running ---------------------------------------------------------------- */
 
-/* Steps first .. end - 1 of the loops. */
-static void run_steps(const plan *p, char *dst, const char *src, int64_t first, int64_t end)
+/* Steps first .. end - 1 of the loops; false if it was canceled on the way. */
+static bool run_steps(const plan *p, char *dst, const char *src, int64_t first, int64_t end)
 {
     int64_t index[MAX_STEPS], rest = first;
     for (int32_t i = p->rank - 1; i >= 0; i--) {
@@ -275,6 +277,9 @@ static void run_steps(const plan *p, char *dst, const char *src, int64_t first, 
         src += index[i] * p->src_step[i];
     }
     for (int64_t step = first; step < end; step++) {
+        if (fasc_stop_at(step - first)) {
+            return false;
+        }
         int64_t left = p->length - index[p->along] * p->piece;
         p->row(p, dst, src, left < p->piece ? left : p->piece);
         int32_t i = p->rank - 1;
@@ -287,9 +292,10 @@ static void run_steps(const plan *p, char *dst, const char *src, int64_t first, 
         dst += p->dst_step[i];
         src += p->src_step[i];
     }
+    return true;
 }
 
-fasc_status fasc_cpu_copy(const fasc_tensor *src, fasc_tensor *dst)
+static fasc_status run(const char *call, const fasc_tensor *src, fasc_tensor *dst)
 {
     int64_t bytes =
         dst->numel * (int64_t)(fasc_dtype_size(dst->dtype) + fasc_dtype_size(src->dtype));
@@ -299,14 +305,20 @@ fasc_status fasc_cpu_copy(const fasc_tensor *src, fasc_tensor *dst)
     for (int32_t i = 0; i < p.rank; i++) {
         steps *= p.shape[i];
     }
-#pragma omp parallel num_threads(threads)
+    bool done = true;
+#pragma omp parallel num_threads(threads) reduction(&& : done)
     {
         int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
         int64_t share = steps / team, more = steps % team;
         int64_t first = me * share + (me < more ? me : more);
-        run_steps(&p, dst->data, src->data, first, first + share + (me < more));
+        done = run_steps(&p, dst->data, src->data, first, first + share + (me < more));
     }
-    return FASC_OK;
+    return done ? FASC_OK : fasc_fail(FASC_ECANCELED, "%s: canceled", call);
+}
+
+fasc_status fasc_cpu_copy(const fasc_tensor *src, fasc_tensor *dst)
+{
+    return run("tensor_copy", src, dst);
 }
 
 /* A fill copies one element, of stride 0 in every dimension. */
@@ -317,15 +329,21 @@ fasc_status fasc_cpu_fill(fasc_tensor *t, double value)
     fasc_store_element(&element, t->dtype, value);
     one.data = (char *)&element;
     memset(one.stride, 0, sizeof one.stride);
-    return fasc_cpu_copy(&one, t);
+    return run("tensor_fill", &one, t);
 }
 
 fasc_status fasc_cpu_arange(fasc_tensor *t, double start, double step)
 {
     const fasc_walk walk = fasc_walk_over(t);
     const int64_t chunks = (t->numel + BUFFER - 1) / BUFFER;
-#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 16))
+    bool done = true;
+#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 16)) \
+    reduction(&& : done)
     for (int64_t c = 0; c < chunks; c++) {
+        if (!done || fasc_stop_at(c)) {
+            done = false;
+            continue;
+        }
         double part[BUFFER];
         int64_t first = c * BUFFER, n = t->numel - first < BUFFER ? t->numel - first : BUFFER;
         for (int64_t i = 0; i < n; i++) {
@@ -333,5 +351,5 @@ fasc_status fasc_cpu_arange(fasc_tensor *t, double start, double step)
         }
         fasc_walk_store_f64(&walk, first, n, part);
     }
-    return FASC_OK;
+    return done ? FASC_OK : fasc_fail(FASC_ECANCELED, "tensor_arange: canceled");
 }

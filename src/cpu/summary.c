@@ -89,10 +89,20 @@ fasc_status fasc_cpu_summarize(const fasc_tensor *t, fasc_summary *summary)
     if (!parts) {
         return no_memory("tensor_summarize", (size_t)chunks.count * sizeof *parts);
     }
-#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 8))
+    bool done = true;
+#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 8))                \
+    reduction(&& : done)
     for (int64_t c = 0; c < chunks.count; c++) {
+        if (!done || fasc_stop_at(c)) {
+            done = false;
+            continue;
+        }
         int64_t first = c * chunks.size;
         parts[c] = summarize_chunk(&walk, first, least(first + chunks.size, t->numel));
+    }
+    if (!done) {
+        free(parts);
+        return fasc_fail(FASC_ECANCELED, "tensor_summarize: canceled");
     }
     part all = NOTHING;
     for (int64_t c = 0; c < chunks.count; c++) {
@@ -188,10 +198,20 @@ fasc_status fasc_cpu_compare(const fasc_tensor *a, const fasc_tensor *b,
     if (!gaps) {
         return no_memory("tensor_compare", (size_t)chunks.count * sizeof *gaps);
     }
-#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(a->numel * 16))
+    bool done = true;
+#pragma omp parallel for schedule(static) num_threads(fasc_threads_for(a->numel * 16))                \
+    reduction(&& : done)
     for (int64_t c = 0; c < chunks.count; c++) {
+        if (!done || fasc_stop_at(c)) {
+            done = false;
+            continue;
+        }
         int64_t first = c * chunks.size;
         gaps[c] = compare_chunk(&a_walk, &b_walk, first, least(first + chunks.size, a->numel));
+    }
+    if (!done) {
+        free(gaps);
+        return fasc_fail(FASC_ECANCELED, "tensor_compare: canceled");
     }
     gap all = {.max_abs = -1};
     for (int64_t c = 0; c < chunks.count; c++) {
