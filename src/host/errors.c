@@ -152,9 +152,7 @@ int host_protected_call(lua_State *L, int nargs, int nresults)
 int host_errors_report(lua_State *L)
 {
     fflush(stdout);
-    if (host_interrupted()) {
-        fprintf(stderr, HOST_NAME ": interrupted\n");
-    } else if (lua_isstring(L, -1)) {
+    if (lua_isstring(L, -1)) {
         fprintf(stderr, HOST_NAME ": %s", lua_tostring(L, -1));
     }
     lua_pop(L, 1);

@@ -237,10 +237,6 @@ static int editor_call(lua_State *L)
     bool ok = host_protected_call(L, 0, LUA_MULTRET) == 0;
     if (host_interrupted()) {
         host_interrupt_clear();
-        if (!ok) {
-            lua_pop(L, 1);
-            lua_pushliteral(L, "interrupted\n");
-        }
     }
     lua_pushboolean(L, ok);
     lua_insert(L, 1);

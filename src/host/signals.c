@@ -81,6 +81,28 @@ static void set_watch(long interval_ms)
 
 /* ---- the interpreter -------------------------------------------------------------- */
 
+static int interrupted_tostring(lua_State *L)
+{
+    lua_getfield(L, 1, "message");
+    return 1;
+}
+
+/* What stop_hook raises where the library's errors are not loaded: the same fields, made here. */
+static void push_interrupted(lua_State *L)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, "ECANCELED");
+    lua_setfield(L, -2, "status");
+    luaL_where(L, 0);
+    lua_pushliteral(L, "interrupted");
+    lua_concat(L, 2);
+    lua_setfield(L, -2, "message");
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, interrupted_tostring);
+    lua_setfield(L, -2, "__tostring");
+    lua_setmetatable(L, -2);
+}
+
 /* Runs at the interpreter's next instruction. Raises the error that a cancelled call of the library
  * raises, so that scripts catch both in one place; and since it comes before the script sees such a
  * call's result, there is one error for one Ctrl-C. */
@@ -97,7 +119,8 @@ static void stop_hook(lua_State *L, lua_Debug *where)
         lua_pushliteral(L, "interrupted");
         lua_call(L, 2, 0);
     }
-    luaL_error(L, "interrupted");
+    push_interrupted(L);
+    lua_error(L);
 }
 
 /* ---- the signal --------------------------------------------------------------------- */
