@@ -91,7 +91,10 @@ local function check_value(axis, value)
     end
 end
 
-local function set_values(axis, values)
+--- Gives an axis other values; raises EINVAL where they are not of its kind.
+---@param axis fasc.Axis
+---@param values any[]
+function M.set(axis, values)
     local seen = {}
     if #values == 0 then
         errors.usage("axis %s: has no values", axis.name)
@@ -127,7 +130,7 @@ function M.new(specs)
             errors.usage("axis %s: values must be all numbers, all strings or all booleans",
                 axis.name)
         end
-        set_values(axis, spec[2])
+        M.set(axis, spec[2])
         seen[axis.name] = axis
         list[i] = axis
     end
@@ -223,7 +226,7 @@ function M.override(list, text)
             values[#values + 1] = value
         end
     end
-    set_values(axis, values)
+    M.set(axis, values)
 end
 
 -- ---- points -------------------------------------------------------------------------------

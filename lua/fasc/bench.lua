@@ -5,6 +5,7 @@ local cli = require "fasc.cli"
 local devices = require "fasc.device"
 local environment = require "fasc.environment"
 local errors = require "fasc.errors"
+local isolate = require "fasc.isolate"
 local json = require "fasc.json"
 local measure = require "fasc.measure"
 local options = require "fasc.options"
@@ -130,6 +131,14 @@ function Run:note_baseline(point, median)
     end
 end
 
+function Run:compare_with_baseline(row)
+    if row.timing and self.sweep.baseline then
+        self:note_baseline(row.point, row.timing.median)
+        local base = self.baselines[baseline_key(self.sweep, self.list, row.point)]
+        row.speedup = base and base / row.timing.median
+    end
+end
+
 -- Splits the points into those to measure and those that are done.
 function Run:plan_points(points)
     for _, point in ipairs(points) do
@@ -164,6 +173,15 @@ function Run:show(row)
     end
 end
 
+-- A point's values on the axes alone, in their order.
+function Run:axes_of(point)
+    local values = {}
+    for i, axis in ipairs(self.list) do
+        values[i] = {axis.name, point[axis.name]}
+    end
+    return json.object(values)
+end
+
 function Run:measure_all()
     local bar = progress.new(self:weights(), self.o.quiet)
     local settings = {
@@ -173,17 +191,17 @@ function Run:measure_all()
     self.bar = bar
     for _, point in ipairs(self.points) do
         local label = axes.label(self.list, point)
+        bar:start(label)
         if self.sweep.derive then
             self.sweep.derive(point, self.o)
         end
-        bar:start(label)
-        local row = measure.point(self.sweep, point, settings)
-        if row.timing then
-            self:note_baseline(point, row.timing.median)
-            local base = self.sweep.baseline
-                and self.baselines[baseline_key(self.sweep, self.list, point)]
-            row.speedup = base and base / row.timing.median
+        local row
+        if self.o.isolate then
+            row = isolate.point(point, self:axes_of(point), self.argv, self.o.timeout)
+        else
+            row = measure.point(self.sweep, point, settings)
         end
+        self:compare_with_baseline(row)
         bar:finish(label, row.wall, report.outcome(row))
         self.rows[#self.rows + 1] = row
         self:show(row)
@@ -199,7 +217,7 @@ function Run:conclude()
     self.prose ""
     self.prose(report.tally(self.rows)
         .. (self.resumed > 0 and (" (%d more were in the record)"):format(self.resumed) or ""))
-    if self.sweep.finish and not self.canceled and #self.rows > 0 then
+    if self.sweep.finish and not (self.canceled or self.o.point) and #self.rows > 0 then
         local summary, bad = self.sweep.finish(self.rows, self.prose, self.o)
         if summary and self.writer then
             self.writer:append(record.summary(self.sweep, self.o, summary, self.where))
@@ -217,20 +235,21 @@ local function print_line(line)
     io.stdout:flush()
 end
 
-local function new_run(sweep, list, o, write)
+local function new_run(sweep, list, o, argv, write)
     local device = devices.open(o.device)
     devices.set_default(device.name)
     return setmetatable({
-        sweep = sweep, list = list, o = o, device = device, write = write or print_line,
+        sweep = sweep, list = list, o = o, argv = argv, device = device,
+        write = write or print_line,
         where = environment.collect(device), rows = {}, points = {}, done = {}, baselines = {},
         resumed = 0,
     }, Run)
 end
 
 -- Runs a sweep whose command line is parsed: rows are printed and recorded as they come.
-local function run(sweep, list, o, write)
+local function run(sweep, list, o, argv, write)
     local points = points_of(sweep, list, o)
-    local r = new_run(sweep, list, o, write)
+    local r = new_run(sweep, list, o, argv, write)
     if o.list then
         for _, point in ipairs(points) do
             r.write(axes.format(list, point))
@@ -275,7 +294,7 @@ end
 function M.run(sweep, argv, write)
     local whole = checked(sweep)
     local o, list = cli.parse(whole, argv)
-    return run(whole, list, o, write)
+    return run(whole, list, o, argv, write)
 end
 
 -- Errors of the library are one line for the user; others are mistakes and keep their traceback.

@@ -2,6 +2,7 @@
 -- for measuring and for output. lua-argparse parses; what it does not know is told in one line.
 local axes = require "fasc.axes"
 local errors = require "fasc.errors"
+local json = require "fasc.json"
 local options = require "fasc.options"
 
 local M = {}
@@ -44,6 +45,9 @@ local STANDARD = {
         {"--max-samples", "samples at most (default: 200)", "N", count},
         {"--target-rse", "stop once the median's relative standard error is below this "
             .. "(default: 0.005)", "X", amount},
+        {"--isolate", "measure each point in a process of its own, so that a crash is its row"},
+        {"--timeout", "give a point up after this long, checks and all; implies --isolate", "S",
+            amount},
         {"--no-check", "do not compare results with the reference; the rows say so"},
     }},
     {"Output", {
@@ -114,11 +118,24 @@ local function make_parser(sweep, list)
         end
         parser:group(group[1], unpack(members))
     end
+    parser:option("--point"):hidden(true)
     local get_help = parser.get_help
     function parser:get_help()
         return get_help(self) .. "\n\n" .. axes_help(list)
     end
     return parser
+end
+
+-- The hidden option --point, which --isolate gives to its processes: measures one point, given as
+-- JSON, and prints its record and nothing else.
+local function only_point(list, o, text)
+    local point = json.decode(text)
+    for _, axis in ipairs(list) do
+        axes.set(axis, {point[axis.name]})
+    end
+    o.json, o.no_output, o.quiet = true, true, true
+    o.filter, o.output, o.resume, o.isolate, o.timeout = nil, nil, nil, nil, nil
+    o.csv, o.markdown = nil, nil
 end
 
 --- Reads a sweep's command line. Returns its options by name (with "_" for "-"), and its axes as
@@ -133,9 +150,14 @@ function M.parse(sweep, argv)
     if not ok then
         errors.usage("%s", (result:gsub("\n", "; ")))
     end
+    if result.point then
+        only_point(list, result, result.point)
+        return result, list
+    end
     for _, text in ipairs(result.axis) do
         axes.override(list, text)
     end
+    result.isolate = result.isolate or result.timeout ~= nil
     if (result.json and 1 or 0) + (result.csv and 1 or 0) + (result.markdown and 1 or 0) > 1 then
         errors.usage("--json, --csv and --markdown exclude each other")
     elseif result.resume and not result.output then

@@ -18,6 +18,8 @@ M.STATUS = {
     out_of_memory = {failure = false},
     wrong = {failure = true},          -- the check found a wrong result: no speed
     error = {failure = true},
+    timeout = {failure = true},        -- only with --isolate, as the next
+    crashed = {failure = true},
 }
 
 local STATUS_OF_ERROR = {ENOMEM = "out_of_memory", EUNSUPPORTED = "unsupported"}

@@ -119,6 +119,37 @@ function M.of(row, sweep, list, own, where)
     }
 end
 
+local function plain(x)
+    if x == json.null then
+        return math.huge
+    end
+    return x
+end
+
+--- The row of a record, as far as records tell: what another process has measured.
+---@param kept table
+---@return fasc.Row
+function M.row(kept)
+    local row = {status = kept.status, reason = kept.reason, point = kept.point,
+        plan = kept.plan, peak_memory = kept.peak_memory}
+    if kept.timing then
+        row.timing = {}
+        for _, name in ipairs(TIMING) do
+            row.timing[name] = plain(kept.timing[name])
+        end
+    end
+    if kept.rates then
+        row.flops, row.bytes = kept.rates.flops, kept.rates.bytes
+    end
+    if kept.check then
+        row.check = {}
+        for _, name in ipairs {"share", "failed", "rows", "method", "outputs"} do
+            row.check[name] = plain(kept.check[name])
+        end
+    end
+    return row
+end
+
 --- A record that is no point's: what a sweep concludes from its rows.
 ---@param sweep fasc.Sweep
 ---@param own table

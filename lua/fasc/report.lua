@@ -50,7 +50,8 @@ end
 -- What stands in a row without a speed.
 local NOTE = {
     skipped = "skipped", unsupported = "unsupported", out_of_memory = "out of memory",
-    wrong = "WRONG", error = "ERROR", checked = "checked",
+    wrong = "WRONG", error = "ERROR", checked = "checked", timeout = "TIMEOUT",
+    crashed = "CRASHED",
 }
 
 --- What became of a row, in a few words: "" for one that went well.
@@ -174,6 +175,7 @@ function M.tally(rows)
     end
     for _, pair in ipairs {
         {"ok", "measured"}, {"checked", "checked"}, {"wrong", "wrong"}, {"error", "with an error"},
+        {"crashed", "crashed"}, {"timeout", "given up"},
         {"out_of_memory", "out of memory"}, {"unsupported", "unsupported"}, {"skipped", "skipped"},
     } do
         if count[pair[1]] then
