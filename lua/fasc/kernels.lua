@@ -20,8 +20,8 @@ local list_metatable = {
     __tostring = function(list)
         local lines = {}
         for i, kernel in ipairs(list) do
-            lines[i] = ("%-10s %-8s %s; %s"):format(kernel.name, kernel.arch, kernel.summary,
-                kernel.supports)
+            lines[i] = ("%-10s %-9s %s\n%20s %s"):format(kernel.name, kernel.arch, kernel.summary,
+                "", kernel.supports)
         end
         return table.concat(lines, "\n")
     end,

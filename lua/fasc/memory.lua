@@ -17,6 +17,23 @@ local FIELDS = {"live", "peak", "cached", "soft_limit", "free", "total", "count"
 local HEADROOM_SHARE = 1 / 8
 local HEADROOM_MOST = 4 * 2^30
 
+local function size_text(bytes)
+    for _, unit in ipairs {"B", "KiB", "MiB", "GiB"} do
+        if bytes < 1024 or unit == "GiB" then
+            return ("%.4g %s"):format(bytes, unit)
+        end
+        bytes = bytes / 1024
+    end
+end
+
+local Memory = {
+    __tostring = function(m)
+        return ("live %s in %.0f storages, peak %s, cached %s, free %s of %s"):format(
+            size_text(m.live), m.count, size_text(m.peak), size_text(m.cached), size_text(m.free),
+            size_text(m.total))
+    end,
+}
+
 local function get(device)
     local stats = fasc_ffi.new "fasc_memory_stats"
     errors.check(C.fasc_memory_get(device.handle, stats))
@@ -24,7 +41,7 @@ local function get(device)
     for _, field in ipairs(FIELDS) do
         t[field] = tonumber(stats[field])
     end
-    return t
+    return setmetatable(t, Memory)
 end
 
 ---@class fasc.Memory

@@ -39,6 +39,7 @@ describe("the account", function()
         local m = device:memory()
         assert.is_true(m.total > 0 and m.free > 0 and m.free <= m.total)
         assert.is_true(m.soft_limit > 0)
+        assert.truthy(tostring(m):find("^live .* in %d+ storages, peak .*, free .*iB of .*iB$"))
     end)
 end)
 
