@@ -17,7 +17,7 @@
 
 #include "cpu/attention.h"
 #include "cpu/oracle.h"
-#include "dtype.h"
+#include "cpu/rows.h"
 #include "problem.h"
 #include "validate.h"
 

@@ -2,17 +2,17 @@
  * workspace they run in. */
 #include "cpu/attention.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
-#include "dtype.h"
 #include "memory.h"
 #include "names.h"
 
 /* Best first: the first that does not refuse serves a problem that names no kernel. */
 static const fasc_attention_kernel *const KERNELS[] = {
+    &fasc_cpu_flash,
+    &fasc_cpu_blas,
     &fasc_cpu_naive,
     &fasc_cpu_reference,
 };
@@ -185,33 +185,4 @@ int32_t fasc_cpu_threads(int64_t units)
 {
     int32_t threads = fasc_num_threads();
     return units < threads ? (int32_t)units : threads;
-}
-
-/* ---- the mask -------------------------------------------------------------------------- */
-
-static const char *mask_row(const fasc_problem *p, int64_t b, int64_t h, int64_t i, int64_t j)
-{
-    const int64_t *stride = p->mask_stride;
-    int64_t at = b * stride[0] + h * stride[1] + i * stride[2] + j * stride[3];
-    return (const char *)p->mask_data + at * (int64_t)fasc_dtype_size(p->mask_dtype);
-}
-
-void fasc_mask_load_f32(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
-                        int64_t end, float *dst)
-{
-    fasc_load_f32(dst, mask_row(problem, b, h, i, begin), problem->mask_dtype,
-                  problem->mask_stride[3], end - begin);
-    for (int64_t j = 0; problem->mask_dtype == FASC_U8 && j < end - begin; j++) {
-        dst[j] = dst[j] == 0 ? -INFINITY : 0.0f;
-    }
-}
-
-void fasc_mask_load_f64(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
-                        int64_t end, double *dst)
-{
-    fasc_load_f64(dst, mask_row(problem, b, h, i, begin), problem->mask_dtype,
-                  problem->mask_stride[3], end - begin);
-    for (int64_t j = 0; problem->mask_dtype == FASC_U8 && j < end - begin; j++) {
-        dst[j] = dst[j] == 0 ? -INFINITY : 0.0;
-    }
 }

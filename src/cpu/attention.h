@@ -31,22 +31,6 @@ static inline int64_t fasc_aligned(int64_t bytes)
     return (bytes + FASC_CPU_ALIGN - 1) / FASC_CPU_ALIGN * FASC_CPU_ALIGN;
 }
 
-/* ---- tensors ---------------------------------------------------------------------- */
-
-/* Address of element (b, h, i, 0) of a tensor of rank 4, (b, h, i) of rank 3. */
-static inline char *fasc_row(const fasc_tensor *t, int64_t b, int64_t h, int64_t i)
-{
-    return t->data + (b * t->stride[0] + h * t->stride[1] + i * t->stride[2]) *
-                         (int64_t)fasc_dtype_size(t->dtype);
-}
-
-/* Keys [begin, end) of row (b, h, i) of the mask, as what is added to S: a u8 mask's 0 is -inf,
- * anything else 0. */
-void fasc_mask_load_f32(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
-                        int64_t end, float *dst);
-void fasc_mask_load_f64(const fasc_problem *problem, int64_t b, int64_t h, int64_t i, int64_t begin,
-                        int64_t end, double *dst);
-
 /* ---- threads ---------------------------------------------------------------------- */
 
 /* Threads for so many independent units of work. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cpu/attention.h"
-#include "dtype.h"
+#include "cpu/rows.h"
 #include "problem.h"
 
 enum {
@@ -52,13 +52,6 @@ static const float *row_floats(const fasc_tensor *t, int64_t b, int64_t h, int64
     return buffer;
 }
 
-static void store_row(fasc_tensor *t, int64_t b, int64_t h, int64_t i, const float *values)
-{
-    if (t) {
-        fasc_store_f32(fasc_row(t, b, h, i), t->dtype, t->stride[3], values, t->shape[3]);
-    }
-}
-
 static float dot(const float *a, const float *b, int64_t n)
 {
     float sum[LANES] = {0};
@@ -92,52 +85,24 @@ static void scores_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, in
     }
 }
 
-/* Hides what query i does not see: scores there become -inf. */
-static void hide(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores, float *mask)
-{
-    int64_t begin, end;
-    fasc_visible_range(p, i, &begin, &end);
-    for (int64_t j = 0; j < begin; j++) {
-        scores[j] = -INFINITY;
-    }
-    for (int64_t j = end; j < p->seqlen_k; j++) {
-        scores[j] = -INFINITY;
-    }
-    if (p->mask_data) {
-        fasc_mask_load_f32(p, b, h, i, begin, end, mask);
-        for (int64_t j = begin; j < end; j++) {
-            float added = mask[j - begin];
-            scores[j] = added == -INFINITY ? -INFINITY : scores[j] + added;
-        }
-    }
-}
-
 /* Step 2: probabilities in place of the scores of query i. */
 static void softmax(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores)
 {
-    const fasc_attention_args *args = p->args;
     float largest = -INFINITY;
-    bool nan = false;
     double sum = 0, lse = -INFINITY;
     for (int64_t j = 0; j < p->seqlen_k; j++) {
         largest = scores[j] > largest ? scores[j] : largest;
-        nan = nan || isnan(scores[j]);
     }
     for (int64_t j = 0; j < p->seqlen_k; j++) {
         sum += scores[j] == -INFINITY ? 0.0 : (double)expf(scores[j] - largest);
     }
-    if (largest > -INFINITY || nan) {
+    if (sum != 0) {
         lse = (double)largest + log(sum);
     }
     for (int64_t j = 0; j < p->seqlen_k; j++) {
         scores[j] = scores[j] == -INFINITY ? 0.0f : expf((float)((double)scores[j] - lse));
     }
-    if (args->row_max) {
-        *(float *)fasc_row(args->row_max, b, h, i) = nan ? NAN : largest;
-    }
-    if (args->lse) {
-        *(float *)fasc_row(args->lse, b, h, i) = (float)lse;
-    }
+    fasc_store_statistics(p, b, h, i, largest, sum);
 }
 
 /* Step 3: out = P V for `rows` queries. */
@@ -163,7 +128,7 @@ static void values_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, in
         }
     }
     for (int r = 0; r < rows; r++) {
-        store_row(args->out, b, h, i + r, s->out + r * dims);
+        fasc_store_row(args->out, b, h, i + r, s->out + r * dims);
     }
 }
 
@@ -179,11 +144,11 @@ static void naive_block(const fasc_problem *p, int64_t b, int64_t h, int64_t i, 
     scores_of(p, b, h, i, rows, begin, end, s);
     for (int r = 0; r < rows; r++) {
         float *scores = s->scores + r * p->seqlen_k;
-        store_row(args->logits, b, h, i + r, scores);
-        hide(p, b, h, i + r, scores, s->mask);
-        store_row(args->masked, b, h, i + r, scores);
+        fasc_store_row(args->logits, b, h, i + r, scores);
+        fasc_hide_row(p, b, h, i + r, scores, s->mask);
+        fasc_store_row(args->masked, b, h, i + r, scores);
         softmax(p, b, h, i + r, scores);
-        store_row(args->probs, b, h, i + r, scores);
+        fasc_store_row(args->probs, b, h, i + r, scores);
     }
     if (args->out) {
         values_of(p, b, h, i, rows, s);

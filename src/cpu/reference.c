@@ -6,7 +6,7 @@
 
 #include "cpu/attention.h"
 #include "cpu/oracle.h"
-#include "dtype.h"
+#include "cpu/rows.h"
 
 /* Doubles of one key head. */
 static int64_t head_size(const fasc_problem *p)

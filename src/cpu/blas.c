@@ -1,0 +1,238 @@
+/* blas.c - attention as a framework's math path does it: scores of a whole head by sgemm, softmax
+ * over its rows, then P V by sgemm. A baseline that is meant to be good: heads are shared out to
+ * threads with OpenBLAS on one thread each (faster than the other way round), and the exponential
+ * is flash's. With fewer heads than threads, each head's queries are split as well. */
+#include <cblas.h>
+#include <limits.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+
+#include "cpu/attention.h"
+#include "cpu/openblas.h"
+#include "cpu/rows.h"
+#include "cpu/tile.h"
+#include "problem.h"
+
+/* A matrix of float32 rows. */
+typedef struct matrix {
+    float *data;
+    int64_t ld;
+} matrix;
+
+/* One thread's scratch. */
+typedef struct scratch {
+    float *scores;  /* (rows, seqlen_k) */
+    float *q, *out; /* (rows, head_dim), where q and out are not float32 rows */
+    float *k, *v;   /* (seqlen_k, head_dim) */
+    float *mask;    /* seqlen_k */
+} scratch;
+
+/* Queries [first, first + count) of head (b, h). */
+typedef struct part {
+    int64_t b, h, first, count;
+} part;
+
+static bool float_rows(const fasc_tensor *t)
+{
+    return t->dtype == FASC_F32 && t->stride[3] == 1 && t->stride[2] >= t->shape[3] &&
+           t->stride[2] <= INT_MAX;
+}
+
+/* Rows [first, first + count) of a head: where they lie, or copied to buffer. */
+static matrix rows_of(const fasc_tensor *t, int64_t b, int64_t h, int64_t first, int64_t count,
+                      float *buffer)
+{
+    if (float_rows(t)) {
+        return (matrix){(float *)fasc_row(t, b, h, first), t->stride[2]};
+    }
+    for (int64_t i = 0; i < count; i++) {
+        fasc_load_f32(buffer + i * t->shape[3], fasc_row(t, b, h, first + i), t->dtype,
+                      t->stride[3], t->shape[3]);
+    }
+    return (matrix){buffer, t->shape[3]};
+}
+
+/* ---- the plan ---------------------------------------------------------------------------- */
+
+/* Rows of a head that one thread takes at a time. */
+static int64_t rows_per_part(const fasc_problem *p)
+{
+    int64_t heads = p->batch * p->heads_q, threads = fasc_num_threads();
+    int64_t parts = heads >= threads ? 1 : (threads + heads - 1) / heads;
+    return (p->seqlen_q + parts - 1) / parts;
+}
+
+static int64_t parts_of(const fasc_problem *p, int64_t rows)
+{
+    return (p->seqlen_q + rows - 1) / rows;
+}
+
+static float *take(char *base, int64_t *used, int64_t n)
+{
+    float *floats = base ? (float *)(base + *used) : NULL;
+    *used += fasc_aligned(n * (int64_t)sizeof *floats);
+    return floats;
+}
+
+static int64_t scratch_lend(const fasc_problem *p, int64_t rows, char *base, scratch *s)
+{
+    const fasc_attention_args *args = p->args;
+    int64_t used = 0, dims = p->head_dim, keys = p->seqlen_k;
+    *s = (scratch){0};
+    s->scores = take(base, &used, rows * keys);
+    s->q = take(base, &used, float_rows(args->q) ? 0 : rows * dims);
+    s->k = take(base, &used, float_rows(args->k) ? 0 : keys * dims);
+    if (args->out) {
+        s->v = take(base, &used, float_rows(args->v) ? 0 : keys * dims);
+        s->out = take(base, &used, float_rows(args->out) ? 0 : rows * dims);
+    }
+    s->mask = take(base, &used, p->mask_data ? keys : 0);
+    return used;
+}
+
+static const char *blas_refuses(const fasc_problem *problem)
+{
+    if (fasc_problem_has_f64(problem)) {
+        return "computes in float32 and serves no f64";
+    }
+    return problem->seqlen_q > INT_MAX || problem->seqlen_k > INT_MAX || problem->head_dim > INT_MAX
+               ? "counts no further than 2^31 - 1"
+               : NULL;
+}
+
+static fasc_status blas_plan(const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    scratch s;
+    int64_t rows = rows_per_part(problem);
+    plan->threads = fasc_cpu_threads(problem->batch * problem->heads_q * parts_of(problem, rows));
+    plan->workspace_bytes = FASC_CPU_ALIGN + plan->threads * scratch_lend(problem, rows, NULL, &s);
+    snprintf(plan->config, sizeof plan->config, "%s, %lld rows at a time, %d threads", plan->arch,
+             (long long)rows, plan->threads);
+    return FASC_OK;
+}
+
+/* ---- softmax over rows -------------------------------------------------------------------- */
+
+/* Scores of one row become probabilities, in place. */
+static void softmax_row(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, int64_t i,
+                        float *scores)
+{
+    const fasc_attention_args *args = p->args;
+    int64_t n = p->seqlen_k;
+    float largest = ops->row_max(scores, n), sum;
+    if (args->probs) {
+        sum = ops->row_sum(scores, n, largest);
+        ops->row_probs(scores, n, largest, sum == 0 ? 0.0f : log2f(sum));
+    } else {
+        sum = ops->row_exp(scores, n, largest);
+        float inverse = sum == 0 ? 0.0f : 1.0f / sum;
+        for (int64_t j = 0; j < n; j++) {
+            scores[j] *= inverse;
+        }
+    }
+    fasc_store_statistics(p, at->b, at->h, i, largest, (double)sum);
+}
+
+/* ---- one part ---------------------------------------------------------------------------------
+ */
+
+/* P V where a hidden key's value may be NaN or infinite: a probability of 0 adds nothing. */
+static void values_one_by_one(const fasc_problem *p, matrix probs, matrix v, matrix out,
+                              int64_t count)
+{
+    for (int64_t r = 0; r < count; r++) {
+        for (int64_t d = 0; d < p->head_dim; d++) {
+            double sum = 0;
+            for (int64_t j = 0; j < p->seqlen_k; j++) {
+                float weight = probs.data[r * probs.ld + j];
+                sum += weight == 0 ? 0.0 : (double)weight * (double)v.data[j * v.ld + d];
+            }
+            out.data[r * out.ld + d] = (float)sum;
+        }
+    }
+}
+
+static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, scratch *s)
+{
+    const fasc_attention_args *args = p->args;
+    int64_t hk = at->h / p->group, dims = p->head_dim, keys = p->seqlen_k;
+    matrix q = rows_of(args->q, at->b, at->h, at->first, at->count, s->q);
+    matrix k = rows_of(args->k, at->b, hk, 0, keys, s->k);
+    matrix scores = {s->scores, keys};
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)at->count, (int)keys, (int)dims,
+                (float)p->scale, q.data, (int)q.ld, k.data, (int)k.ld, 0.0f, scores.data,
+                (int)scores.ld);
+    for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r++) {
+        float *row = scores.data + r * scores.ld;
+        int64_t i = at->first + r;
+        fasc_store_row(args->logits, at->b, at->h, i, row);
+        fasc_hide_row(p, at->b, at->h, i, row, s->mask);
+        fasc_store_row(args->masked, at->b, at->h, i, row);
+        if (args->out || args->lse || args->row_max || args->probs) {
+            softmax_row(p, ops, at, i, row);
+        }
+        fasc_store_row(args->probs, at->b, at->h, i, row);
+    }
+    if (!args->out) {
+        return;
+    }
+    bool direct = float_rows(args->out);
+    matrix v = rows_of(args->v, at->b, hk, 0, keys, s->v);
+    matrix out = {s->out, dims};
+    if (direct) {
+        out = rows_of(args->out, at->b, at->h, at->first, at->count, NULL);
+    }
+    if ((p->banded || p->mask_data) && !fasc_all_finite(v.data, v.ld, keys, dims)) {
+        values_one_by_one(p, scores, v, out, at->count);
+    } else {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)at->count, (int)dims, (int)keys,
+                    1.0f, scores.data, (int)scores.ld, v.data, (int)v.ld, 0.0f, out.data,
+                    (int)out.ld);
+    }
+    for (int64_t r = 0; r < at->count && !direct; r++) {
+        fasc_store_row(args->out, at->b, at->h, at->first + r, out.data + r * out.ld);
+    }
+}
+
+static fasc_status blas_run(const fasc_problem *problem, const fasc_attention_plan *plan,
+                            char *workspace)
+{
+    fasc_stop stop = {false};
+    fasc_isa isa = FASC_ISA_PORTABLE;
+    scratch size;
+    int64_t rows = rows_per_part(problem), parts = parts_of(problem, rows);
+    int64_t bytes = scratch_lend(problem, rows, NULL, &size);
+    fasc_isa_parse(plan->arch, &isa);
+    const fasc_tile_ops *ops = fasc_tile_ops_for(isa);
+    fasc_openblas_enter(1);
+#pragma omp parallel num_threads(plan->threads)
+    {
+        scratch mine;
+        scratch_lend(problem, rows, workspace + omp_get_thread_num() * bytes, &mine);
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < problem->batch * problem->heads_q * parts; n++) {
+            if (fasc_stopped(&stop)) {
+                continue;
+            }
+            int64_t head = n / parts;
+            part at = {.b = head / problem->heads_q,
+                       .h = head % problem->heads_q,
+                       .first = n % parts * rows};
+            at.count = problem->seqlen_q - at.first < rows ? problem->seqlen_q - at.first : rows;
+            blas_part(problem, ops, &at, &mine);
+        }
+    }
+    fasc_openblas_leave();
+    return fasc_stop_status("attention", &stop);
+}
+
+const fasc_attention_kernel fasc_cpu_blas = {
+    .name = "blas",
+    .summary = "OpenBLAS products with a softmax between; keeps a head's N x N scores in memory",
+    .supports = "f16, bf16, f32; any head_dim; all outputs",
+    .isa = true,
+    .refuses = blas_refuses,
+    .plan = blas_plan,
+    .run = blas_run,
+};

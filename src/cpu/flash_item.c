@@ -1,0 +1,299 @@
+/* flash_item.c - one query tile against its key tiles: online softmax (Milakov and Gimelshein,
+ * arXiv:1805.02867; tiled as in FlashAttention, arXiv:2205.14135).
+ *
+ * Key tiles are the outer loop, so that a tile of K and V is read once for all groups of the query
+ * tile. A group and a key tile meet in `meet`: S = K Q^T, hide, softmax, O += V^T P. Tiles that the
+ * band hides whole are never computed (unless logits are wanted), those that it cuts are computed
+ * from the first to the last key that the group sees. */
+#include <math.h>
+#include <string.h>
+
+#include "cpu/flash.h"
+#include "cpu/rows.h"
+
+/* A group of queries of the item. */
+typedef struct group {
+    int64_t first, count; /* queries */
+    int width;
+    float *q_t, *o_t, *m, *sum;
+    float *s;                   /* its first key's row, with keep_rows; else the tile */
+    int64_t begin, end;         /* keys that some query sees */
+    int64_t all_begin, all_end; /* keys that every query sees */
+} group;
+
+/* A tile of keys. */
+typedef struct key_tile {
+    int64_t begin, end;
+    const float *k, *v;
+    int64_t k_ld, v_ld;
+} key_tile;
+
+/* ---- loading -------------------------------------------------------------------------- */
+
+/* Rows [begin, end) of head (b, hk) as float32 rows: in place, or copied to buffer. */
+static const float *rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t begin, int64_t end,
+                            float *buffer, int64_t *ld)
+{
+    const char *data = fasc_row(t, b, hk, begin);
+    int64_t row_bytes = t->stride[2] * (int64_t)fasc_dtype_size(t->dtype);
+    if (t->dtype == FASC_F32 && t->stride[3] == 1) {
+        *ld = t->stride[2];
+        return (const float *)data;
+    }
+    *ld = t->shape[3];
+    for (int64_t j = 0; j < end - begin; j++) {
+        fasc_load_f32(buffer + j * *ld, data + j * row_bytes, t->dtype, t->stride[3], t->shape[3]);
+    }
+    return buffer;
+}
+
+/* q_t = scale Q^T; lanes beyond the last query are 0. */
+static void load_queries(const flash_job *job, const flash_item *item, const group *g, float *rows)
+{
+    const fasc_problem *p = job->problem;
+    const fasc_tensor *q = p->args->q;
+    int64_t dims = p->head_dim;
+    float scale = (float)p->scale;
+    memset(g->q_t, 0, (size_t)(dims * g->width) * sizeof *g->q_t);
+    for (int64_t x = 0; x < g->count; x++) {
+        float *row = rows + x * dims;
+        fasc_load_f32(row, fasc_row(q, item->b, item->h, g->first + x), q->dtype, q->stride[3],
+                      dims);
+        for (int64_t d = 0; d < dims; d++) {
+            row[d] *= scale;
+        }
+    }
+    job->ops->transpose(rows, dims, g->count, dims, g->q_t, g->width, false);
+}
+
+static group group_begin(const flash_job *job, const flash_item *item, int64_t offset,
+                         flash_scratch *scratch)
+{
+    const fasc_problem *p = job->problem;
+    int64_t last, number = offset / job->width;
+    group g = {.first = item->first + offset, .count = item->count - offset};
+    g.count = g.count < job->width ? g.count : job->width;
+    g.width = fasc_tile_width(job->ops, g.count);
+    g.q_t = scratch->q_t + offset * p->head_dim;
+    g.o_t = scratch->o_t + offset * p->head_dim;
+    g.m = scratch->m + offset;
+    g.sum = scratch->sum + offset;
+    g.s = scratch->s + (job->keep_rows ? number * job->width * p->seqlen_k : 0);
+    last = g.first + g.count - 1;
+    fasc_visible_range(p, g.first, &g.begin, &g.all_end);
+    fasc_visible_range(p, last, &g.all_begin, &g.end);
+    return g;
+}
+
+/* ---- one group meets one key tile ---------------------------------------------------------- */
+
+static void fill(float *s, int64_t n, float value)
+{
+    for (int64_t i = 0; i < n; i++) {
+        s[i] = value;
+    }
+}
+
+static int32_t lane_bound(int64_t x)
+{
+    const int64_t far = 1 << 24; /* past any lane and any tile */
+    return (int32_t)(x < -far ? -far : x > far ? far : x);
+}
+
+/* Hides keys [begin, end), whose scores begin at s, from the queries that do not see them. */
+static void hide(const flash_job *job, const flash_item *item, const group *g, int64_t begin,
+                 int64_t end, float *s, flash_scratch *scratch)
+{
+    const fasc_problem *p = job->problem;
+    if (begin < g->all_begin || end > g->all_end) {
+        job->ops->hide(s, end - begin, g->width, lane_bound(begin - p->hi - g->first),
+                       lane_bound(begin - p->lo - g->first));
+    }
+    if (p->mask_data) {
+        for (int64_t x = 0; x < g->count; x++) {
+            fasc_mask_load_f32(p, item->b, item->h, g->first + x, begin, end,
+                               scratch->mask + x * job->block_n);
+        }
+        memset(scratch->mask_t, 0, (size_t)((end - begin) * g->width) * sizeof(float));
+        job->ops->transpose(scratch->mask, job->block_n, g->count, end - begin, scratch->mask_t,
+                            g->width, false);
+        job->ops->add_mask(s, scratch->mask_t, end - begin, g->width);
+    }
+}
+
+/* What ops->values does, where a hidden key's value may be NaN or infinite: a weight of 0 times
+ * such a value adds nothing. */
+static void values_one_by_one(const float *v, int64_t v_ld, int64_t keys, int64_t dims,
+                              const float *p, int width, const float *alpha, float *o)
+{
+    for (int64_t d = 0; d < dims; d++) {
+        for (int x = 0; x < width; x++) {
+            float sum = 0;
+            for (int64_t j = 0; j < keys; j++) {
+                float weight = p[j * width + x];
+                sum += weight == 0 ? 0.0f : weight * v[j * v_ld + d];
+            }
+            o[d * width + x] = o[d * width + x] * alpha[x] + sum;
+        }
+    }
+}
+
+/* The online softmax over keys [begin, end) of the tile, whose scores begin at s. */
+static void attend(const flash_job *job, const group *g, const key_tile *tile, int64_t begin,
+                   int64_t end, bool cut, float *s, flash_scratch *scratch)
+{
+    const fasc_tile_ops *ops = job->ops;
+    int64_t keys = end - begin, dims = job->problem->head_dim;
+    float *p = job->separate ? scratch->p : s;
+    ops->softmax(s, p, keys, g->width, scratch->max, g->m, g->sum, scratch->alpha);
+    if (!tile->v) {
+        return;
+    }
+    const float *v = tile->v + (begin - tile->begin) * tile->v_ld;
+    if (cut && !fasc_all_finite(v, tile->v_ld, keys, dims)) {
+        values_one_by_one(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
+    } else {
+        ops->values(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
+    }
+}
+
+static void meet(const flash_job *job, const flash_item *item, const group *g, const key_tile *tile,
+                 flash_scratch *scratch)
+{
+    const fasc_attention_args *args = job->problem->args;
+    const int64_t dims = job->problem->head_dim, width = g->width;
+    bool rows_out = args->masked || args->probs;
+    /* what the group sees of the tile */
+    int64_t begin = g->begin > tile->begin ? g->begin : tile->begin;
+    int64_t end = g->end < tile->end ? g->end : tile->end;
+    bool sees = begin < end;
+    begin = sees ? begin : tile->begin;
+    end = sees ? end : tile->begin;
+    float *s = g->s + (job->keep_rows ? (tile->begin - item->begin) * width : 0);
+    float *seen = s + (begin - tile->begin) * width;
+
+    memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
+    if (args->logits) {
+        job->ops->scores(tile->k, tile->k_ld, tile->end - tile->begin, dims, g->q_t, g->width, s,
+                         scratch->max);
+        flash_store_scores(job, args->logits, item, g->first, g->count, tile->begin,
+                           tile->end - tile->begin, g->width, s, scratch->rows);
+    } else {
+        job->ops->scores(tile->k + (begin - tile->begin) * tile->k_ld, tile->k_ld, end - begin,
+                         dims, g->q_t, g->width, seen, scratch->max);
+    }
+    bool cut = sees && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
+    if (cut) {
+        hide(job, item, g, begin, end, seen, scratch);
+    }
+    if (rows_out) {
+        fill(s, (begin - tile->begin) * width, -INFINITY);
+        fill(s + (end - tile->begin) * width, (tile->end - end) * width, -INFINITY);
+    }
+    if (args->masked) {
+        flash_store_scores(job, args->masked, item, g->first, g->count, tile->begin,
+                           tile->end - tile->begin, g->width, s, scratch->rows);
+    }
+    if (job->softmax && sees) {
+        if (cut || args->logits) { /* the maximum was over keys that are hidden now */
+            memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
+            job->ops->raise_max(seen, end - begin, g->width, scratch->max);
+        }
+        attend(job, g, tile, begin, end, cut, seen, scratch);
+    }
+}
+
+/* ---- storing ------------------------------------------------------------------------------- */
+
+static void store_out(const flash_job *job, const flash_item *item, const group *g, float *rows)
+{
+    const fasc_problem *p = job->problem;
+    fasc_tensor *out = p->args->out;
+    int64_t dims = p->head_dim;
+    for (int64_t d = 0; d < dims; d++) {
+        for (int x = 0; x < g->width; x++) {
+            float o = g->o_t[d * g->width + x];
+            g->o_t[d * g->width + x] = g->sum[x] == 0 ? 0.0f : o / g->sum[x];
+        }
+    }
+    job->ops->transpose(g->o_t, g->width, dims, g->count, rows, dims, false);
+    for (int64_t x = 0; x < g->count; x++) {
+        fasc_store_f32(fasc_row(out, item->b, item->h, g->first + x), out->dtype, out->stride[3],
+                       rows + x * dims, dims);
+    }
+}
+
+/* The rows of S that were kept become probabilities, now that their sums are known. */
+static void store_probs(const flash_job *job, const flash_item *item, const group *g,
+                        flash_scratch *scratch)
+{
+    fasc_tensor *probs = job->problem->args->probs;
+    for (int x = 0; x < g->width; x++) {
+        scratch->alpha[x] = g->sum[x] == 0 ? 0.0f : log2f(g->sum[x]);
+    }
+    for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
+        int64_t keys = item->end - j < job->block_n ? item->end - j : job->block_n;
+        float *s = g->s + (j - item->begin) * g->width;
+        job->ops->probs(s, keys, g->width, g->m, scratch->alpha);
+        flash_store_scores(job, probs, item, g->first, g->count, j, keys, g->width, s,
+                           scratch->rows);
+    }
+}
+
+static void store_group(const flash_job *job, const flash_item *item, const group *g,
+                        flash_scratch *scratch)
+{
+    const fasc_attention_args *args = job->problem->args;
+    for (int64_t x = 0; x < g->count; x++) {
+        fasc_store_statistics(job->problem, item->b, item->h, g->first + x, g->m[x],
+                              (double)g->sum[x]);
+    }
+    if (args->probs) {
+        store_probs(job, item, g, scratch);
+    }
+    if (args->out) {
+        store_out(job, item, g, scratch->rows);
+    }
+}
+
+/* ---- the item ---------------------------------------------------------------------------------
+ */
+
+void flash_item_run(const flash_job *job, const flash_item *item, flash_scratch *scratch)
+{
+    const fasc_problem *p = job->problem;
+    const fasc_attention_args *args = p->args;
+    int64_t hk = item->h / p->group;
+    for (int64_t offset = 0; offset < item->count; offset += job->width) {
+        group g = group_begin(job, item, offset, scratch);
+        load_queries(job, item, &g, scratch->rows);
+        memset(g.o_t, 0, (size_t)(p->head_dim * g.width) * sizeof *g.o_t);
+        memset(g.sum, 0, (size_t)g.width * sizeof *g.sum);
+        fill(g.m, g.width, -INFINITY);
+    }
+    if (args->masked) {
+        flash_fill_scores(args->masked, item, 0, item->begin, -INFINITY);
+        flash_fill_scores(args->masked, item, item->end, p->seqlen_k, -INFINITY);
+    }
+    if (args->probs) {
+        flash_fill_scores(args->probs, item, 0, item->begin, 0.0f);
+        flash_fill_scores(args->probs, item, item->end, p->seqlen_k, 0.0f);
+    }
+    for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
+        key_tile tile = {.begin = j,
+                         .end = j + job->block_n < item->end ? j + job->block_n : item->end};
+        tile.k = rows_of(args->k, item->b, hk, j, tile.end, scratch->k, &tile.k_ld);
+        if (args->out) {
+            tile.v = rows_of(args->v, item->b, hk, j, tile.end, scratch->v, &tile.v_ld);
+        }
+        for (int64_t offset = 0; offset < item->count; offset += job->width) {
+            group g = group_begin(job, item, offset, scratch);
+            meet(job, item, &g, &tile, scratch);
+        }
+    }
+    for (int64_t offset = 0; job->softmax && offset < item->count; offset += job->width) {
+        group g = group_begin(job, item, offset, scratch);
+        store_group(job, item, &g, scratch);
+    }
+    job->ops->stream_end();
+}
