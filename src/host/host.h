@@ -38,8 +38,8 @@ void host_options_print_version(void);
 
 /* ---- nearest.c: "did you mean" ---------------------------------------------- */
 
-/* The name with the smallest edit distance to `word`, if it is near enough to be what was
- * meant; NULL otherwise. */
+/* The name that contains `word`, or that has the smallest edit distance to it, if it is near enough
+ * to be what was meant; NULL otherwise. */
 const char *host_nearest(const char *word, const char *const *names, int count);
 
 /* ---- scripts.c: the executable's surroundings -------------------------------- */

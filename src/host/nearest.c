@@ -39,7 +39,8 @@ const char *host_nearest(const char *word, const char *const *names, int count)
     const char *best = NULL;
     int least = (int)strlen(word) / 2 + 1; /* more than half of it wrong is another word */
     for (int i = 0; i < count; i++) {
-        int distance = edit_distance(word, names[i]);
+        bool part = strlen(word) >= 3 && strstr(names[i], word);
+        int distance = part ? 1 : edit_distance(word, names[i]);
         if (distance < least) {
             least = distance;
             best = names[i];
