@@ -97,9 +97,7 @@ end
 
 -- The parser of a sweep. Its help ends with the axes, which argparse would wrap.
 local function make_parser(sweep, list)
-    local argparse = require "argparse"
-    local parser = argparse("fasc-bench " .. sweep.name, sweep.summary)
-    parser:help_max_width(96):help_vertical_space(0)
+    local parser = M.parser(sweep.name, sweep.summary)
     local own = {}
     for i, spec in ipairs(sweep.options or {}) do
         own[i] = add_own_option(parser, spec)
@@ -136,6 +134,25 @@ local function only_point(list, o, text)
     o.json, o.no_output, o.quiet = true, true, true
     o.filter, o.output, o.resume, o.isolate, o.timeout = nil, nil, nil, nil, nil
     o.csv, o.markdown = nil, nil
+end
+
+--- An argparse parser for a script; M.read reads the script's arguments with it.
+---@param name string
+---@param summary string
+function M.parser(name, summary)
+    return require "argparse"("fasc-bench " .. name, summary):help_max_width(96)
+end
+
+--- The script's arguments by name. What is wrong with them is one line, with exit status 2.
+---@return table
+function M.read(parser)
+    local ok, result = parser:pparse(arg)
+    if not ok then
+        io.stderr:write(parser._name:gsub("^fasc%-bench ", ""), ": ", result:gsub("\n", "; "),
+            " (see --help)\n")
+        os.exit(2)
+    end
+    return result
 end
 
 --- Reads a sweep's command line. Returns its options by name (with "_" for "-"), and its axes as

@@ -4,6 +4,7 @@
 local attention = require "fasc.attention"
 local check = require "fasc.check"
 local create = require "fasc.create"
+local errors = require "fasc.errors"
 local kernels = require "fasc.kernels"
 local matmul = require "fasc.matmul"
 local scope = require "fasc.scope"
@@ -141,6 +142,48 @@ local function compare_whole(op, verdict)
         end
         scope.scope(compare_with, op, name, opts, verdict)
     end
+end
+
+-- ---- with stored values -------------------------------------------------------------------
+
+-- Bits of the significand, the hidden one included; the exponent of the smallest step; and what the
+-- values may be off by besides the rounding to the dtype, as a share: two float64 computations
+-- differ by some 1e-13, and 16-bit values are often rounded to f32 on their way.
+local PRECISION = {
+    f16 = {11, -24, 2^-24 + 2^-36}, bf16 = {8, -133, 2^-24 + 2^-36}, f32 = {24, -149, 2^-36},
+    f64 = {53, -1074, 2^-36},
+}
+
+--- Compares a float64 result with values that were computed elsewhere in float64 and stored in a
+--- narrower dtype: |stored - ref| <= half a step of the dtype at ref + 2^-36 |ref| + 2^-50, for
+--- f16 and bf16 2^-24 |ref| more.
+---@param reference fasc.Tensor f64
+---@param stored fasc.Tensor
+---@return {count: number, failed: number, share: number, max_abs: number}
+function M.stored(reference, stored)
+    local bits, least, besides = unpack(PRECISION[stored.dtype])
+    local n = reference:numel()
+    if table.concat(reference.shape, ",") ~= table.concat(stored.shape, ",") then
+        errors.usage("check: expected values have shape %s, the result has %s",
+            table.concat(stored.shape, "x"), table.concat(reference.shape, "x"))
+    end
+    local a, b = reference:to("cpu"):clone(), stored:to {dtype = "f64", device = "cpu"}
+    local x, y = a:data(), b:data()
+    local result = {count = n, failed = 0, share = 0, max_abs = 0}
+    for i = 0, n - 1 do
+        local ref, value = x[i], y[i]
+        if ref ~= value and not (ref ~= ref and value ~= value) then
+            local _, exponent = math.frexp(ref)
+            local half_step = 0.5 * 2 ^ math.max(exponent - bits, least)
+            local off = math.abs(value - ref)
+            local share = off / (half_step + besides * math.abs(ref) + 2^-50)
+            share = share == share and share or math.huge
+            result.share = math.max(result.share, share)
+            result.max_abs = math.max(result.max_abs, off)
+            result.failed = result.failed + (share > 1 and 1 or 0)
+        end
+    end
+    return result
 end
 
 -- ---- operations ---------------------------------------------------------------------------

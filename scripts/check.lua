@@ -1,0 +1,81 @@
+-- check.lua - do all kernels agree on real attention tensors? Compares every kernel on every layer
+-- of a file with the float64 reference, and the reference with values computed elsewhere.
+--
+--     fasc-bench check gpt.qkv.safetensors --expected gpt.expected.safetensors
+--
+-- The file holds LAYER.q, LAYER.k and LAYER.v, each (batch, heads, seqlen, head_dim); the expected
+-- file any of LAYER.out, .lse, .row_max, .logits, .masked, .probs. The table has the largest errors
+-- as shares of what is allowed: 1 is the most. For kernels that is the bound of fasc.check, for the
+-- reference the rounding to the stored dtype (see verify.stored). Exit status 1 on a disagreement.
+local fasc = require "fasc"
+local cli = require "fasc.cli"
+local layers = require "fasc.layers"
+local tables = require "fasc.table"
+local verify = require "fasc.verify"
+
+local parser = cli.parser("check", "Compares kernels with the float64 reference on real tensors.")
+parser:argument("file", "a .safetensors file with LAYER.q, LAYER.k and LAYER.v")
+parser:option("--expected", "a file with expected values: LAYER.out and so on"):argname "FILE"
+parser:option("--kernel", "check this kernel alone"):argname "NAME"
+parser:option("--device", "whose kernels are checked"):argname "NAME"
+parser:option("--mask", "default: causal"):choices {"causal", "full"}:default "causal"
+local args = cli.read(parser)
+
+local device = fasc.device(args.device)
+local inputs = layers.find(fasc.load(args.file), args.file)
+local expected = args.expected and fasc.load(args.expected) or {}
+local causal = args.mask == "causal"
+
+local OUTPUTS = {"out", "lse", "row_max", "logits", "masked", "probs"}
+local columns = {{title = "layer", align = "left"}, {title = "compared", align = "left"}}
+for _, name in ipairs(OUTPUTS) do
+    columns[#columns + 1] = {title = name, width = 7}
+end
+columns[#columns + 1] = {title = "", align = "left"}
+columns[1].width, columns[2].width = 8, 21
+local errors = tables.new(columns, "text", print)
+local disagreements = 0
+
+-- Prints one row: what entry_of(output) says of each output; nil where it was not compared.
+local function report(layer, compared, entry_of, note)
+    local cells, failed = {layer.name, compared}, 0
+    for _, name in ipairs(OUTPUTS) do
+        local entry = entry_of(name)
+        cells[#cells + 1] = entry and ("%.3f"):format(entry.max_share or entry.share) or "-"
+        failed = failed + (entry and entry.failed or 0)
+    end
+    cells[#cells + 1] = note or failed > 0 and failed .. " elements DIFFER" or "agrees"
+    disagreements = disagreements + (failed > 0 and 1 or 0)
+    errors:row(cells)
+end
+
+local function check_kernel(layer, kernel)
+    local ok, check = pcall(fasc.check, layer.q:to(device), layer.k:to(device), layer.v:to(device),
+        {kernel = kernel, causal = causal, want = OUTPUTS})
+    if ok then
+        return report(layer, kernel, function(name) return check[name] end)
+    end
+    assert(not args.kernel and check.status == "EUNSUPPORTED", check)
+    report(layer, kernel, function() end, "unsupported: " .. check.message)
+end
+
+local function check_reference(layer)
+    local reference = fasc.attention(layer.q:to "f64", layer.k:to "f64", layer.v:to "f64",
+        {kernel = "reference", causal = causal, want = OUTPUTS})
+    report(layer, "reference vs expected", function(name)
+        local stored = expected[layer.name .. "." .. name]
+        return stored and verify.stored(reference[name], stored)
+    end)
+end
+
+errors:titles()
+for _, layer in ipairs(inputs) do
+    for _, kernel in ipairs(args.kernel and {{name = args.kernel}} or fasc.kernels(device)) do
+        fasc.scope(check_kernel, layer, kernel.name)
+    end
+    if args.expected then
+        fasc.scope(check_reference, layer)
+    end
+end
+print(disagreements == 0 and "all agree" or disagreements .. " rows differ")
+os.exit(disagreements == 0 and 0 or 1)
