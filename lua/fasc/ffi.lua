@@ -62,4 +62,22 @@ function M.string(text)
     end
 end
 
+local anchored = setmetatable({}, {__mode = "k"})
+
+--- Keeps a Lua value alive as long as the C object that points into it; returns the C object.
+---@param object ffi.cdata*
+---@param value any
+---@return ffi.cdata*
+function M.anchor(object, value)
+    anchored[object] = value
+    return object
+end
+
+--- A C array (const char *[]) of the strings in a list.
+---@param list string[]
+---@return ffi.cdata*
+function M.strings(list)
+    return M.anchor(ffi.new("const char *[?]", #list + 1, list), list)
+end
+
 return M

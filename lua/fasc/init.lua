@@ -8,6 +8,7 @@ local attention = require "fasc.attention"
 local create = require "fasc.create"
 local devices = require "fasc.device"
 local errors = require "fasc.errors"
+local files = require "fasc.io"
 local memory = require "fasc.memory"
 local options = require "fasc.options"
 local timing = require "fasc.timing"
@@ -52,6 +53,11 @@ local fasc = {
     kernels = require("fasc.kernels").list,
     plan = attention.plan,
     check = require("fasc.check").check,
+
+    load = files.load,
+    save = files.save,
+    open = files.open,
+    heatmap = require("fasc.heatmap").heatmap,
 
     op = require "fasc.op",
     time = timing.time,
