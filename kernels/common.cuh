@@ -197,11 +197,11 @@ __device__ __forceinline__ float warp_max(float x)
     return x;
 }
 
-// Over a block of THREADS (a multiple of 32, at most 1024); `room` is 32 elements of shared memory.
-template <int THREADS> __device__ __forceinline__ float block_sum(float x, float *room)
+// Over a block of WIDTH threads (a multiple of 32, at most 1024); `room` is 32 elements of shared memory.
+template <int WIDTH> __device__ __forceinline__ float block_sum(float x, float *room)
 {
     x = warp_sum(x);
-    if (THREADS == 32) {
+    if (WIDTH == 32) {
         return x;
     }
     __syncthreads();
@@ -209,13 +209,13 @@ template <int THREADS> __device__ __forceinline__ float block_sum(float x, float
         room[threadIdx.x / 32] = x;
     }
     __syncthreads();
-    return warp_sum(threadIdx.x % 32 < THREADS / 32 ? room[threadIdx.x % 32] : 0.0f);
+    return warp_sum(threadIdx.x % 32 < WIDTH / 32 ? room[threadIdx.x % 32] : 0.0f);
 }
 
-template <int THREADS> __device__ __forceinline__ float block_max(float x, float *room)
+template <int WIDTH> __device__ __forceinline__ float block_max(float x, float *room)
 {
     x = warp_max(x);
-    if (THREADS == 32) {
+    if (WIDTH == 32) {
         return x;
     }
     __syncthreads();
@@ -223,5 +223,5 @@ template <int THREADS> __device__ __forceinline__ float block_max(float x, float
         room[threadIdx.x / 32] = x;
     }
     __syncthreads();
-    return warp_max(threadIdx.x % 32 < THREADS / 32 ? room[threadIdx.x % 32] : -INFINITY_F32);
+    return warp_max(threadIdx.x % 32 < WIDTH / 32 ? room[threadIdx.x % 32] : -INFINITY_F32);
 }

@@ -15,9 +15,10 @@ __device__ __forceinline__ KeyRange visible_keys(int64_t lo, int64_t hi, int64_t
     return {max(i + lo, (int64_t)0), min(i + hi + 1, seqlen_k)};
 }
 
-// What the mask tensor adds to the score at an element `at` of it: -inf hides the pair.
-__device__ __forceinline__ float mask_value(const fasc_mask_params &mask, int64_t at)
+// What the mask tensor adds to the score of pair (i, j): -inf hides it. `row` is its element (b, h, i, 0).
+__device__ __forceinline__ float mask_value(const fasc_matrix_params &mask, int64_t row, int64_t j)
 {
+    int64_t at = row + j * mask.stride[3];
     switch (mask.dtype) {
     case FASC_DTYPE_U8:
         return ((const u8 *)mask.data)[at] ? 0.0f : -INFINITY_F32;
@@ -30,4 +31,21 @@ __device__ __forceinline__ float mask_value(const fasc_mask_params &mask, int64_
     default:
         return (float)((const f64 *)mask.data)[at];
     }
+}
+
+// S of a pair from its logit: with what the mask adds, or -inf where it is hidden.
+__device__ __forceinline__ float masked_score(const fasc_matrix_params &mask, KeyRange keys, int64_t row,
+                                              int64_t j, float logit)
+{
+    if (j < keys.begin || j >= keys.end) {
+        return -INFINITY_F32;
+    }
+    float added = mask.data ? mask_value(mask, row, j) : 0.0f;
+    return added == -INFINITY_F32 ? added : mask.data ? logit + added : logit;
+}
+
+// Not the same as a score above -inf: an infinite input can make a visible score -inf.
+__device__ __forceinline__ bool is_visible(const fasc_matrix_params &mask, KeyRange keys, int64_t row, int64_t j)
+{
+    return j >= keys.begin && j < keys.end && !(mask.data && mask_value(mask, row, j) == -INFINITY_F32);
 }

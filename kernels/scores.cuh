@@ -1,0 +1,85 @@
+// scores.cuh - places and stores that the plain attention kernels share.
+#pragma once
+
+#include "common.cuh"
+#include "params.h"
+
+// Which row a launch is at: batch, head, query.
+struct RowOf {
+    int64_t b, h, i;
+};
+
+// Row r of the chunk's n-th head.
+__device__ __forceinline__ RowOf row_of(const fasc_attention_params &p, int64_t n, int64_t r)
+{
+    int64_t head = p.chunk.head + n;
+    return {head / p.heads_q, head % p.heads_q, p.chunk.row + r};
+}
+
+// Element (b, h, i, 0) of a matrix.
+__device__ __forceinline__ int64_t row_start(const fasc_matrix_params &m, const RowOf &row)
+{
+    return row.b * m.stride[0] + row.h * m.stride[1] + row.i * m.stride[2];
+}
+
+// Rounds x to the matrix's dtype: f16, bf16 or f32.
+__device__ __forceinline__ void store_element(const fasc_matrix_params &m, int64_t at, float x)
+{
+    if (m.dtype == FASC_DTYPE_F32) {
+        ((f32 *)m.data)[at] = x;
+    } else if (m.dtype == FASC_DTYPE_BF16) {
+        ((bf16 *)m.data)[at] = from_float<bf16>(x);
+    } else {
+        ((f16 *)m.data)[at] = from_float<f16>(x);
+    }
+}
+
+// ---- groups of 8 neighbouring scores ----------------------------------------------------------------
+
+constexpr int GROUP = 8;
+
+struct Group {
+    float x[GROUP];
+};
+
+struct alignas(16) Quarter {
+    uint32_t x[4];
+};
+
+// Stores a group that begins at key j: whole, in 16-byte pieces, where the row allows it.
+__device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t row, int64_t j, int64_t seqlen_k,
+                                            const Group &g)
+{
+    int size = m.dtype == FASC_DTYPE_F32 ? 4 : 2;
+    char *to = (char *)m.data + (row + j * m.stride[3]) * size;
+    if (m.stride[3] == 1 && j + GROUP <= seqlen_k && ((uint64_t)to & 15) == 0) {
+        if (m.dtype == FASC_DTYPE_F32) {
+            ((float4 *)to)[0] = {g.x[0], g.x[1], g.x[2], g.x[3]};
+            ((float4 *)to)[1] = {g.x[4], g.x[5], g.x[6], g.x[7]};
+            return;
+        }
+        Quarter h;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            h.x[i] = m.dtype == FASC_DTYPE_F16 ? f32x2_to_f16x2(g.x[2 * i], g.x[2 * i + 1])
+                                               : f32x2_to_bf16x2(g.x[2 * i], g.x[2 * i + 1]);
+        }
+        *(Quarter *)to = h;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < GROUP; i++) {
+        if (j + i < seqlen_k) {
+            store_element(m, row + (j + i) * m.stride[3], g.x[i]);
+        }
+    }
+}
+
+// ---- rows ---------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ void store_row(const fasc_rows_params &rows, const RowOf &row, float x)
+{
+    if (rows.data) {
+        rows.data[row.b * rows.stride[0] + row.h * rows.stride[1] + row.i * rows.stride[2]] = x;
+    }
+}

@@ -1,0 +1,224 @@
+/* attention.c - the CUDA attention kernels: their table, the choice among them, and a call's stream
+ * and workspace. */
+#include "cuda/attention.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Best first. */
+static const fasc_cuda_attention *const KERNELS[] = {
+    &fasc_cuda_blas,
+    &fasc_cuda_naive,
+};
+
+enum { KERNEL_COUNT = sizeof KERNELS / sizeof *KERNELS };
+
+static const char *arch_of(const fasc_cuda_attention *kernel, const fasc_cuda_device *d)
+{
+    return kernel->arch ? kernel->arch : d->arch;
+}
+
+bool fasc_cuda_kernel(fasc_device *device, int32_t i, fasc_kernel_info *info)
+{
+    if (i < 0 || i >= KERNEL_COUNT) {
+        return false;
+    }
+    const fasc_cuda_attention *kernel = KERNELS[i];
+    *info = (fasc_kernel_info){.size = sizeof *info};
+    snprintf(info->name, sizeof info->name, "%s", kernel->name);
+    snprintf(info->arch, sizeof info->arch, "%s", arch_of(kernel, fasc_cuda_of(device)));
+    snprintf(info->summary, sizeof info->summary, "%s", kernel->summary);
+    snprintf(info->supports, sizeof info->supports, "%s", kernel->supports);
+    return true;
+}
+
+/* ---- choosing ------------------------------------------------------------------------- */
+
+static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_config *config,
+                           char *why, size_t room)
+{
+    const struct {
+        const char *name;
+        int32_t value;
+        bool known;
+    } setting[] = {{"block_m", config->block_m, kernel->block_m},
+                   {"block_n", config->block_n, kernel->block_n},
+                   {"stages", config->stages, kernel->stages},
+                   {"warps", config->warps, kernel->warps}};
+    for (size_t i = 0; i < sizeof setting / sizeof *setting; i++) {
+        if (setting[i].value != 0 && !setting[i].known) {
+            snprintf(why, room, "has no setting %s", setting[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether a kernel is what the configuration names and can serve; if not, why. */
+static bool serves(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
+                   const fasc_problem *problem, char *why, size_t room)
+{
+    const fasc_kernel_config *config = &problem->args->kernel;
+    if (config->arch && strcmp(config->arch, arch_of(kernel, d)) != 0) {
+        snprintf(why, room, "is compiled for %s, not %s", arch_of(kernel, d), config->arch);
+        return false;
+    }
+    return settings_known(kernel, config, why, room) && kernel->can(d, problem, why, room);
+}
+
+/* The first kernel of that name (any when NULL) that serves. Refusals before it go to `refused`. */
+static const fasc_cuda_attention *choose(const fasc_cuda_device *d, const fasc_problem *problem,
+                                         char *refused, size_t room)
+{
+    const char *name = problem->args->kernel.name;
+    size_t used = 0;
+    refused[0] = 0;
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        const fasc_cuda_attention *kernel = KERNELS[i];
+        char why[160] = "";
+        if (name && strcmp(name, kernel->name) != 0) {
+            continue;
+        }
+        if (serves(kernel, d, problem, why, sizeof why)) {
+            return kernel;
+        }
+        if (used < room) {
+            used += (size_t)snprintf(refused + used, room - used, "%s%s %s %s", used ? "; " : "",
+                                     kernel->name, arch_of(kernel, d), why);
+        }
+    }
+    return NULL;
+}
+
+/* Which kernel could do it, were it asked for: for the message of a refusal. */
+static const char *alternative(const fasc_cuda_device *d, const fasc_problem *problem)
+{
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        char why[160];
+        if (KERNELS[i]->can(d, problem, why, sizeof why)) {
+            return KERNELS[i]->name;
+        }
+    }
+    return "none on this device; the cpu's reference";
+}
+
+fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
+                           fasc_attention_plan *plan)
+{
+    fasc_cuda_device *d = fasc_cuda_of(device);
+    char refused[512];
+    const fasc_cuda_attention *kernel = choose(d, problem, refused, sizeof refused);
+    if (!kernel) {
+        return fasc_fail(FASC_EUNSUPPORTED, "attention: kernel: %s; can: %s", refused,
+                         alternative(d, problem));
+    }
+    snprintf(plan->kernel, sizeof plan->kernel, "%s", kernel->name);
+    snprintf(plan->arch, sizeof plan->arch, "%s", arch_of(kernel, d));
+    snprintf(plan->reason, sizeof plan->reason, "%s%s",
+             *refused                     ? refused
+             : problem->args->kernel.name ? "asked for by name"
+                                          : "the fastest here: ",
+             *refused || problem->args->kernel.name ? "" : kernel->summary);
+    return kernel->plan(d, problem, plan);
+}
+
+static const fasc_cuda_attention *planned(const fasc_cuda_device *d,
+                                          const fasc_attention_plan *plan)
+{
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        if (strcmp(plan->kernel, KERNELS[i]->name) == 0 &&
+            strcmp(plan->arch, arch_of(KERNELS[i], d)) == 0) {
+            return KERNELS[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+static bool owns_memory(const fasc_attention_args *args)
+{
+    const fasc_tensor *tensor[] = {args->q,      args->k,    args->v,       args->mask,
+                                   args->out,    args->lse,  args->row_max, args->logits,
+                                   args->masked, args->probs};
+    for (size_t i = 0; i < sizeof tensor / sizeof *tensor; i++) {
+        if (tensor[i] && tensor[i]->storage->owned) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The caller's workspace, or a block of the pool; *block is NULL for the former. */
+static fasc_status take_workspace(fasc_cuda_device *d, const fasc_problem *problem,
+                                  const fasc_attention_plan *plan, cudaStream_t stream,
+                                  void **block, char **workspace)
+{
+    *block = NULL;
+    void *at = problem->args->workspace;
+    if (!at && plan->workspace_bytes > 0) {
+        if (fasc_cuda_is_capturing(stream)) {
+            return fasc_fail(FASC_EINVAL,
+                             "attention: workspace: a captured call needs its own, of %lld bytes",
+                             (long long)plan->workspace_bytes);
+        }
+        fasc_status status = fasc_cuda_block_take(d, (size_t)plan->workspace_bytes, stream, block);
+        if (status != FASC_OK) {
+            return fasc_fail(status, "attention: workspace of %s: %s", plan->kernel,
+                             fasc_cuda_last_error());
+        }
+        at = *block;
+    }
+    *workspace = (char *)(fasc_cuda_aligned((size_t)(uintptr_t)at));
+    return FASC_OK;
+}
+
+fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
+                          const fasc_attention_plan *plan)
+{
+    fasc_cuda_device *d = fasc_cuda_of(device);
+    const fasc_cuda_attention *kernel = planned(d, plan);
+    cudaStream_t stream = fasc_cuda_stream_for(d, problem->args->stream);
+    bool owned = owns_memory(problem->args);
+    void *block;
+    fasc_cuda_call call = {d, problem, plan, stream, NULL};
+    int previous = fasc_cuda_enter(d);
+    fasc_status status = take_workspace(d, problem, plan, stream, &block, &call.workspace);
+    if (status == FASC_OK) {
+        status = fasc_cuda_stream_begin(d, stream, owned);
+        if (status == FASC_OK) {
+            status = kernel->run(&call);
+        }
+        fasc_status ended = fasc_cuda_stream_end(d, stream, owned);
+        status = status == FASC_OK ? ended : status;
+        fasc_cuda_block_return(d, block, (size_t)plan->workspace_bytes, stream);
+    }
+    fasc_cuda_leave(previous);
+    return status;
+}
+
+/* ---- reports -------------------------------------------------------------------------------- */
+
+fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
+                              const fasc_attention_plan *plan, int32_t index,
+                              fasc_compile_report *report, int32_t *count)
+{
+    fasc_cuda_device *d = fasc_cuda_of(device);
+    const fasc_cuda_attention *kernel = planned(d, plan);
+    fasc_cuda_stage stage;
+    *count = 0;
+    while (kernel->stage(d, problem, plan, *count, &stage)) {
+        ++*count;
+    }
+    if (!report) {
+        return FASC_OK;
+    }
+    if (index < 0 || !kernel->stage(d, problem, plan, index, &stage)) {
+        return fasc_fail(FASC_EINVAL, "attention_inspect: index: %d is not below the count, %d",
+                         (int)index, (int)*count);
+    }
+    int previous = fasc_cuda_enter(d);
+    fasc_status status = fasc_cuda_inspect_launch(d, &stage.launch, report);
+    fasc_cuda_leave(previous);
+    return status;
+}

@@ -1,0 +1,199 @@
+/* blas_plan.c - the `blas` kernel's choices: what cuBLAS can work on in place, what is copied, how
+ * much of S is held at a time. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cuda/blas.h"
+
+#define NOWHERE SIZE_MAX
+
+/* ---- what fits -------------------------------------------------------------------------- */
+
+static fasc_operand last_two(const fasc_tensor *t)
+{
+    return (fasc_operand){NULL, t->stride[2], t->stride[3], 0};
+}
+
+static bool fits(const fasc_tensor *t)
+{
+    fasc_operand o = last_two(t);
+    return fasc_operand_fits(&o, t->shape[2], t->shape[3]);
+}
+
+/* Chunks count heads over the batch: the distance from one head to the next must be the same. */
+static bool heads_are_even(const fasc_tensor *t)
+{
+    return t->shape[0] == 1 || t->shape[1] == 1 || t->stride[0] == t->shape[1] * t->stride[1];
+}
+
+static const fasc_tensor *direct_output(const fasc_problem *problem)
+{
+    const fasc_attention_args *a = problem->args;
+    if (a->out || a->lse || a->row_max || a->probs) {
+        return NULL;
+    }
+    const fasc_tensor *only = !a->masked ? a->logits : !a->logits ? a->masked : NULL;
+    bool masked_by_tensor = only == a->masked && problem->mask_data;
+    return only && !masked_by_tensor && fits(only) ? only : NULL;
+}
+
+/* ---- the layout --------------------------------------------------------------------------- */
+
+static size_t place(size_t *bytes, size_t wanted)
+{
+    size_t at = *bytes;
+    *bytes += fasc_cuda_aligned(wanted);
+    return at;
+}
+
+static size_t place_copy(size_t *bytes, const fasc_tensor *t)
+{
+    return t && !fits(t) ? place(bytes, (size_t)t->numel * fasc_cuda_dtype_size(t->dtype))
+                         : NOWHERE;
+}
+
+/* Threads and groups of 8 a thread that hold a row in registers; 0 groups: rows are read twice. */
+static void choose_softmax(int64_t seqlen_k, fasc_blas_layout *layout)
+{
+    static const struct {
+        int threads, items;
+    } CONFIG[] = {{32, 1}, {32, 4}, {128, 2}, {128, 4}, {256, 4}, {512, 4}};
+    layout->softmax_threads = 512;
+    layout->softmax_items = 0;
+    for (size_t i = 0; i < sizeof CONFIG / sizeof *CONFIG; i++) {
+        if (seqlen_k <= (int64_t)CONFIG[i].threads * CONFIG[i].items * 8) {
+            layout->softmax_threads = CONFIG[i].threads;
+            layout->softmax_items = CONFIG[i].items;
+            return;
+        }
+    }
+}
+
+fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                                     int64_t rows)
+{
+    const fasc_attention_args *args = problem->args;
+    fasc_blas_layout l = {.direct = direct_output(problem), .s = NOWHERE, .p = NOWHERE};
+    size_t size = fasc_cuda_dtype_size(problem->dtype);
+    l.bytes = fasc_cuda_aligned(fasc_cublas_workspace(d));
+    l.q = place_copy(&l.bytes, args->q);
+    l.k = place_copy(&l.bytes, args->k);
+    l.v = args->out ? place_copy(&l.bytes, args->v) : NOWHERE;
+    l.out = place_copy(&l.bytes, args->out);
+    if (l.direct) {
+        l.hide = l.direct == args->masked && problem->banded;
+        l.chunk = fasc_cuda_chunk_of(problem, INT64_MAX);
+        return l;
+    }
+    l.s_pitch = l.p_pitch = (problem->seqlen_k + 7) / 8 * 8;
+    if (rows == 0) {
+        rows = d->l2_bytes / 2 / (l.s_pitch * (int64_t)sizeof(float));
+    }
+    l.chunk = fasc_cuda_chunk_of(problem, rows);
+    int64_t held = l.chunk.heads * l.chunk.rows;
+    l.s = place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
+    l.weights_in_probs = args->out && args->probs && args->probs->dtype == problem->dtype &&
+                         args->probs->stride[3] == 1 && fits(args->probs) &&
+                         heads_are_even(args->probs);
+    if (args->out && !l.weights_in_probs) {
+        l.p = place(&l.bytes, (size_t)(held * l.p_pitch) * size);
+    }
+    l.repair = args->out && (problem->banded || problem->mask_data);
+    choose_softmax(problem->seqlen_k, &l);
+    return l;
+}
+
+fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data)
+{
+    fasc_tensor made = *t;
+    int64_t stride = 1;
+    for (int32_t i = t->rank - 1; i >= 0; i--) {
+        made.stride[i] = stride;
+        stride *= t->shape[i];
+    }
+    made.data = data;
+    made.storage = NULL;
+    return made;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------ */
+
+/* Names the tensors that are copied: another path serves a layout, but never unnamed. */
+static void add_copies(const fasc_blas_layout *l, char *text, size_t room)
+{
+    const struct {
+        const char *name;
+        size_t at;
+    } copy[] = {{" q", l->q}, {" k", l->k}, {" v", l->v}, {" out", l->out}};
+    bool any = false;
+    for (size_t i = 0; i < sizeof copy / sizeof *copy; i++) {
+        if (copy[i].at != NOWHERE) {
+            size_t used = strlen(text);
+            snprintf(text + used, room - used, "%s%s",
+                     any ? "," : "; copied, for cuBLAS cannot use their strides:", copy[i].name);
+            any = true;
+        }
+    }
+}
+
+fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
+                           fasc_attention_plan *plan)
+{
+    int64_t rows = problem->args->kernel.block_m;
+    fasc_blas_layout l = fasc_blas_layout_of(d, problem, rows);
+    plan->workspace_bytes = (int64_t)l.bytes + FASC_CUDA_ALIGN;
+    if (l.direct) {
+        snprintf(plan->config, sizeof plan->config, "one product into %s%s",
+                 l.direct == problem->args->logits ? "logits" : "masked",
+                 l.hide ? ", hidden pairs overwritten" : "");
+    } else {
+        plan->threads = l.softmax_threads;
+        plan->block_m = (int32_t)(l.chunk.heads * l.chunk.rows);
+        snprintf(
+            plan->config, sizeof plan->config,
+            "float32 scores of %lld heads x %lld rows at a time, softmax of %d threads a row%s",
+            (long long)l.chunk.heads, (long long)l.chunk.rows, l.softmax_threads,
+            l.softmax_items ? " in registers" : ", two passes");
+    }
+    add_copies(&l, plan->reason, sizeof plan->reason);
+    return FASC_OK;
+}
+
+/* ---- launches ---------------------------------------------------------------------------------
+ */
+
+fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_layout *layout,
+                                  const fasc_chunk_params *chunk)
+{
+    fasc_cuda_stage stage;
+    snprintf(stage.macros, sizeof stage.macros, "THREADS=%d ITEMS=%d MASK=%d",
+             layout->softmax_threads, layout->softmax_items, problem->mask_data != NULL);
+    stage.launch = (fasc_cuda_launch){.source = "kernels/softmax.cu",
+                                      .entry = "softmax_rows",
+                                      .blocks = chunk->heads * chunk->rows,
+                                      .threads = layout->softmax_threads};
+    return stage;
+}
+
+fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem, const fasc_chunk_params *chunk)
+{
+    enum { WARPS = 4 };
+    fasc_cuda_stage stage;
+    snprintf(stage.macros, sizeof stage.macros, "ELEMENT=%s", fasc_cuda_dtype_name(problem->dtype));
+    stage.launch = (fasc_cuda_launch){.source = "kernels/repair.cu",
+                                      .entry = "repair_rows",
+                                      .blocks = (chunk->heads * chunk->rows + WARPS - 1) / WARPS,
+                                      .threads = 32 * WARPS};
+    return stage;
+}
+
+fasc_cuda_stage fasc_blas_hide(const fasc_cuda_device *d, const fasc_problem *problem)
+{
+    fasc_cuda_stage stage = {.macros = ""};
+    int64_t rows = problem->batch * problem->heads_q * problem->seqlen_q;
+    stage.launch = (fasc_cuda_launch){.source = "kernels/hide.cu",
+                                      .entry = "hide_rows",
+                                      .blocks = fasc_cuda_blocks_for(d, rows, 1),
+                                      .threads = 128};
+    return stage;
+}

@@ -1,0 +1,202 @@
+/* nvrtc.c - the run-time compiler, opened on first use. */
+#include "cuda/nvrtc.h"
+
+#include <nvrtc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/library.h"
+
+static struct {
+    nvrtcResult (*version)(int *, int *);
+    nvrtcResult (*create)(nvrtcProgram *, const char *, const char *, int, const char *const *,
+                          const char *const *);
+    nvrtcResult (*compile)(nvrtcProgram, int, const char *const *);
+    nvrtcResult (*log_size)(nvrtcProgram, size_t *);
+    nvrtcResult (*log)(nvrtcProgram, char *);
+    nvrtcResult (*cubin_size)(nvrtcProgram, size_t *);
+    nvrtcResult (*cubin)(nvrtcProgram, char *);
+    nvrtcResult (*destroy)(nvrtcProgram *);
+    const char *(*error)(nvrtcResult);
+} nvrtc;
+
+static fasc_status open_nvrtc(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool opened;
+    const fasc_symbol symbols[] = {
+        {"nvrtcVersion", &nvrtc.version},        {"nvrtcCreateProgram", &nvrtc.create},
+        {"nvrtcCompileProgram", &nvrtc.compile}, {"nvrtcGetProgramLogSize", &nvrtc.log_size},
+        {"nvrtcGetProgramLog", &nvrtc.log},      {"nvrtcGetCUBINSize", &nvrtc.cubin_size},
+        {"nvrtcGetCUBIN", &nvrtc.cubin},         {"nvrtcDestroyProgram", &nvrtc.destroy},
+        {"nvrtcGetErrorString", &nvrtc.error},
+    };
+    pthread_mutex_lock(&lock);
+    fasc_status status = FASC_OK;
+    if (!opened) {
+        status = fasc_library_open("nvrtc", symbols, sizeof symbols / sizeof *symbols);
+        opened = status == FASC_OK;
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+fasc_status fasc_nvrtc_version(char text[16])
+{
+    fasc_status status = open_nvrtc();
+    if (status == FASC_OK) {
+        int major = 0, minor = 0;
+        nvrtc.version(&major, &minor);
+        snprintf(text, 16, "%d.%d", major, minor);
+    }
+    return status;
+}
+
+const struct fasc_embedded *fasc_embedded_kernel(const char *path)
+{
+    for (const struct fasc_embedded *file = fasc_embedded_kernels; file->name; file++) {
+        if (strcmp(file->name, path) == 0) {
+            return file;
+        }
+    }
+    return NULL;
+}
+
+/* ---- options ---------------------------------------------------------------- */
+
+enum { MAX_OPTIONS = 48, OPTION_ROOM = 2048 };
+
+typedef struct options {
+    const char *list[MAX_OPTIONS];
+    int count;
+    char text[OPTION_ROOM];
+    size_t used;
+} options;
+
+/* Adds prefix + the next `bytes` of word; false when there is no room. */
+static bool add_option(options *o, const char *prefix, const char *word, size_t bytes)
+{
+    size_t total = strlen(prefix) + bytes + 1;
+    if (o->count == MAX_OPTIONS || o->used + total > OPTION_ROOM) {
+        return false;
+    }
+    char *at = o->text + o->used;
+    snprintf(at, total, "%s%.*s", prefix, (int)bytes, word);
+    o->list[o->count++] = at;
+    o->used += total;
+    return true;
+}
+
+/* Adds each word of a text that ends at a line break. */
+static bool add_words(options *o, const char *prefix, const char *text)
+{
+    for (;;) {
+        text += strspn(text, " ");
+        size_t bytes = strcspn(text, " \n");
+        if (bytes == 0) {
+            return true;
+        }
+        if (!add_option(o, prefix, text, bytes)) {
+            return false;
+        }
+        text += bytes;
+    }
+}
+
+static bool make_options(options *o, const char *source, const char *macros, const char *arch)
+{
+    static const char own[] = "\n// nvrtc: ";
+    o->count = 0;
+    o->used = 0;
+    const char *asked = strstr(source, own);
+    return add_words(o, "", FASC_NVRTC_OPTIONS) &&
+           add_option(o, "--gpu-architecture=", arch, strlen(arch)) &&
+           (!asked || add_words(o, "", asked + sizeof own - 1)) && add_words(o, "-D", macros);
+}
+
+/* ---- compiling ---------------------------------------------------------------- */
+
+/* Every header of the table by the name that #include gives it, which is its last part. */
+static int list_headers(const char **text, const char **name, int room)
+{
+    int n = 0;
+    for (const struct fasc_embedded *file = fasc_embedded_kernels; file->name && n < room; file++) {
+        const char *dot = strrchr(file->name, '.'), *slash = strrchr(file->name, '/');
+        if (dot && strcmp(dot, ".cu") != 0) {
+            text[n] = file->text;
+            name[n++] = slash ? slash + 1 : file->name;
+        }
+    }
+    return n;
+}
+
+static fasc_status fail(const char *call, const char *source, nvrtcResult error)
+{
+    return fasc_fail(FASC_EDEVICE, "cuda: %s: %s: %s", source, call, nvrtc.error(error));
+}
+
+static fasc_status take_results(nvrtcProgram program, const char *source, bool compiled,
+                                fasc_nvrtc_result *result)
+{
+    size_t log_bytes = 0, cubin_bytes = 0;
+    nvrtcResult error = nvrtc.log_size(program, &log_bytes);
+    if (error == NVRTC_SUCCESS && compiled) {
+        error = nvrtc.cubin_size(program, &cubin_bytes);
+    }
+    if (error != NVRTC_SUCCESS) {
+        return fail("reading sizes", source, error);
+    }
+    result->log = calloc(log_bytes + 1, 1);
+    result->cubin = compiled ? malloc(cubin_bytes) : NULL;
+    if (!result->log || (compiled && !result->cubin)) {
+        return fasc_fail(FASC_ENOMEM, "cuda: %s: no memory for a cubin of %zu bytes", source,
+                         cubin_bytes);
+    }
+    error = nvrtc.log(program, result->log);
+    if (error == NVRTC_SUCCESS && compiled) {
+        error = nvrtc.cubin(program, result->cubin);
+    }
+    result->cubin_bytes = cubin_bytes;
+    return error == NVRTC_SUCCESS ? FASC_OK : fail("reading results", source, error);
+}
+
+fasc_status fasc_nvrtc_compile(const struct fasc_embedded *source, const char *macros,
+                               const char *arch, fasc_nvrtc_result *result)
+{
+    *result = (fasc_nvrtc_result){0};
+    fasc_status status = open_nvrtc();
+    if (status != FASC_OK) {
+        return status;
+    }
+    options o;
+    if (!make_options(&o, source->text, macros, arch)) {
+        return fasc_fail(FASC_EINVAL, "cuda: %s: too many macros: %s", source->name, macros);
+    }
+    enum { MAX_HEADERS = 64 };
+    const char *text[MAX_HEADERS], *name[MAX_HEADERS];
+    int headers = list_headers(text, name, MAX_HEADERS);
+    nvrtcProgram program = NULL;
+    nvrtcResult error = nvrtc.create(&program, source->text, source->name, headers, text, name);
+    if (error != NVRTC_SUCCESS) {
+        return fail("nvrtcCreateProgram", source->name, error);
+    }
+    error = nvrtc.compile(program, o.count, o.list);
+    if (error == NVRTC_SUCCESS || error == NVRTC_ERROR_COMPILATION) {
+        status = take_results(program, source->name, error == NVRTC_SUCCESS, result);
+    } else {
+        /* An unknown architecture or option: the log, if any, is more precise. */
+        status = take_results(program, source->name, false, result);
+        status = status != FASC_OK ? status
+                                   : fasc_fail(FASC_EINVAL, "cuda: %s for %s: %s %s", source->name,
+                                               arch, nvrtc.error(error), result->log);
+    }
+    nvrtc.destroy(&program);
+    if (status != FASC_OK) {
+        free(result->cubin);
+        free(result->log);
+        *result = (fasc_nvrtc_result){0};
+    }
+    return status;
+}

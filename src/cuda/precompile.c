@@ -1,0 +1,88 @@
+/* precompile.c - compiling what ships without a GPU: the configurations times the architectures. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cuda/configs.h"
+#include "cuda/cuda.h"
+#include "cuda/jit.h"
+
+#define ALL_ARCHS "sm_90a,sm_80"
+
+/* The next name of a comma-separated list into arch; false at its end. */
+static bool next_arch(const char **list, char arch[16])
+{
+    size_t bytes = strcspn(*list, ",");
+    if (bytes == 0) {
+        return false;
+    }
+    snprintf(arch, 16, "%.*s", (int)(bytes < 15 ? bytes : 15), *list);
+    *list += bytes + ((*list)[bytes] == ',');
+    return true;
+}
+
+/* "sm_80", "sm_90a": whether NVRTC knows the number is for NVRTC to say. */
+static fasc_status check_archs(const char *list)
+{
+    char arch[16];
+    const char *at = list;
+    bool any = false;
+    while (next_arch(&at, arch)) {
+        size_t digits = strncmp(arch, "sm_", 3) == 0 ? strspn(arch + 3, "0123456789") : 0;
+        const char *rest = arch + 3 + digits;
+        if (digits < 2 || digits > 3 || (strcmp(rest, "") != 0 && strcmp(rest, "a") != 0)) {
+            return fasc_fail(
+                FASC_EINVAL,
+                "precompile: archs: '%s' is not an architecture such as sm_80 or sm_90a", arch);
+        }
+        any = true;
+    }
+    return any && !*at ? FASC_OK
+                       : fasc_fail(FASC_EINVAL, "precompile: archs: '%s' is not a list such as %s",
+                                   list, ALL_ARCHS);
+}
+
+/* Number `index` of the products; *count: how many there are. */
+static const fasc_cuda_config *find(const char *archs, int32_t index, char arch[16], int32_t *count)
+{
+    const fasc_cuda_config *found = NULL, *config;
+    char at_arch[16];
+    *count = 0;
+    while (next_arch(&archs, at_arch)) {
+        for (int32_t i = 0; (config = fasc_cuda_config_at(i)); i++) {
+            if (config->arch && strcmp(config->arch, at_arch) != 0) {
+                continue;
+            }
+            if (*count == index) {
+                found = config;
+                snprintf(arch, 16, "%s", at_arch);
+            }
+            ++*count;
+        }
+    }
+    return found;
+}
+
+fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_report *report,
+                                 int32_t *count)
+{
+    char arch[16];
+    archs = archs ? archs : ALL_ARCHS;
+    fasc_status status = check_archs(archs);
+    if (status != FASC_OK) {
+        return status;
+    }
+    const fasc_cuda_config *config = find(archs, index, arch, count);
+    if (!report) {
+        return FASC_OK;
+    }
+    if (!config) {
+        return fasc_fail(FASC_EINVAL, "precompile: index: %d is not below the count, %d",
+                         (int)index, (int)*count);
+    }
+    const fasc_jit_unit *unit;
+    status = fasc_jit_compile(config->source, config->macros, arch, &unit);
+    if (status == FASC_OK) {
+        *report = unit->report;
+    }
+    return status;
+}
