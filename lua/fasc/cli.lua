@@ -25,6 +25,9 @@ end
 local count = number(1, true)
 local amount = number(0)
 
+--- M.whole "--layer" converts what that option is given to an integer of at least 0.
+M.whole = number(0, true)
+
 -- Options of every sweep: {name, help, argname or nil for a flag, converter}.
 local STANDARD = {
     {"Points", {

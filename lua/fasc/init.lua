@@ -58,6 +58,7 @@ local fasc = {
     save = files.save,
     open = files.open,
     heatmap = require("fasc.heatmap").heatmap,
+    head_map = require("fasc.head_map").head_map,
 
     op = require "fasc.op",
     time = timing.time,
