@@ -1,0 +1,248 @@
+-- io_spec.lua - tensors in files: fasc.load, fasc.open, fasc.save.
+local fasc = require "fasc"
+local support = require "support"
+
+local fails = support.fails
+local folder
+
+setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder) == 0)
+end)
+teardown(function()
+    os.execute("rm -r " .. folder)
+end)
+
+local function at(name)
+    return folder .. "/" .. name
+end
+
+local function write(name, bytes)
+    local file = assert(io.open(at(name), "wb"))
+    file:write(bytes)
+    file:close()
+    return at(name)
+end
+
+local function bytes_of(path)
+    local file = assert(io.open(path, "rb"))
+    local bytes = file:read "*a"
+    file:close()
+    return bytes
+end
+
+-- A safetensors file with this header.
+local function header(text, data)
+    local n = #text
+    return string.char(n % 256, math.floor(n / 256), 0, 0, 0, 0, 0, 0) .. text .. (data or "")
+end
+
+describe("a .safetensors file", function()
+    it("brings back every dtype, bit for bit", function()
+        for _, dtype in ipairs {"f16", "bf16", "f32", "f64", "i32", "i64", "u8"} do
+            local t = support.rand({3, 4, 5}, {seed = 1, dtype = "f32"})
+            t = t:to(support.device.name == "cpu" and "f64" or "f32"):to {dtype = dtype}
+            fasc.save(at "d.safetensors", {t = t})
+            local back = fasc.load(at "d.safetensors").t
+            assert.equal(dtype, back.dtype)
+            assert.same({3, 4, 5}, back.shape)
+            support.same(back, t, dtype)
+        end
+    end)
+
+    it("takes views of any strides", function()
+        local t = support.randn({2, 3, 40, 50}, {seed = 2})
+        local view = t:transpose(1, 3):slice(1, {10, 30}, nil, {1, 3})
+        fasc.save(at "v.safetensors", {view = view})
+        support.same(fasc.load(at "v.safetensors").view, view)
+    end)
+
+    it("holds many tensors and metadata", function()
+        local named = {}
+        for i = 1, 40 do
+            named["layers." .. i .. ".é\n"] = fasc.full({i}, i, {device = "cpu"})
+        end
+        fasc.save(at "m.safetensors", named,
+            {metadata = {layer = 3, causal = true, note = "line\n\"two\""}})
+        local back, metadata = fasc.load(at "m.safetensors")
+        assert.same({layer = "3", causal = "true", note = "line\n\"two\""}, metadata)
+        for name, t in pairs(named) do
+            support.same(back[name], t, name)
+            back[name] = nil
+        end
+        assert.is_nil(next(back))
+    end)
+
+    it("has the same bytes for the same tensors", function()
+        local a, b = support.randn({5}, {seed = 1}), support.randn({6}, {seed = 2})
+        local options = {metadata = {x = 1, y = 2, z = 3}}
+        fasc.save(at "1.safetensors", {a = a, b = b}, options)
+        fasc.save(at "2.safetensors", {b = b, a = a}, options)
+        assert(bytes_of(at "1.safetensors") == bytes_of(at "2.safetensors"))
+    end)
+
+    it("gives the tensors that were asked for, as they were asked for", function()
+        fasc.save(at "n.safetensors", {q = support.ones({2}, {dtype = "f16"}),
+            k = support.ones({3}, {dtype = "f16"}), tokens = support.ones({4}, {dtype = "i32"})})
+        local t = fasc.load(at "n.safetensors", {names = {"q", "tokens"}, dtype = "float32",
+            device = support.device})
+        assert.is_nil(t.k)
+        assert.equal("f32", t.q.dtype)
+        assert.equal("i32", t.tokens.dtype)
+        assert.equal(support.device, t.q.device)
+        fails("EINVAL", function() fasc.load(at "n.safetensors", {names = {"tokes"}}) end,
+            "load: ", "has no tensor 'tokes'; did you mean 'tokens'?")
+        fails("EINVAL", function() fasc.load(at "n.safetensors", {dtype = "f31"}) end,
+            "load: dtype: no dtype 'f31'")
+        fails("EINVAL", function() fasc.load(at "n.safetensors", {name = {"q"}}) end,
+            "did you mean 'names'?")
+    end)
+end)
+
+describe("a .npy file", function()
+    it("brings back one tensor", function()
+        for _, dtype in ipairs {"f16", "f32", "f64", "i32", "i64", "u8"} do
+            local t = fasc.arange(24, {dtype = dtype, device = support.device}):reshape {2, 3, 4}
+            fasc.save(at "t.npy", t:transpose(0, 2))
+            local back, metadata = fasc.load(at "t.npy")
+            assert.equal(dtype, back.dtype)
+            assert.same({}, metadata)
+            support.same(back, t:transpose(0, 2), dtype)
+        end
+    end)
+
+    it("keeps the indices of column-major data, as a view", function()
+        local text = "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }\n"
+        local data = "\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\5\0\0\0"
+        local t = fasc.load(write("f.npy",
+            "\147NUMPY\1\0" .. string.char(#text) .. "\0" .. text .. data))
+        assert.same({{0, 2, 4}, {1, 3, 5}}, t:tolist())
+        assert.same({1, 2}, t.stride)
+    end)
+
+    it("holds no bf16, no names and no metadata", function()
+        local t = support.ones({2}, {dtype = "bf16"})
+        fails("EUNSUPPORTED", function() fasc.save(at "b.npy", t) end, "npy has no bf16")
+        fails("EINVAL", function() fasc.save(at "b.npy", {t = t}) end, "one tensor, got a table")
+        fails("EINVAL", function() fasc.save(at "b.npy", t, {metadata = {}}) end, "metadata")
+        fasc.save(at "b.npy", t:to "f32")
+        fails("EINVAL", function() fasc.load(at "b.npy", {names = {"t"}}) end, "names")
+    end)
+end)
+
+describe("an open file", function()
+    it("lists, describes and reads single tensors", function()
+        local q = support.randn({2, 8}, {seed = 1, dtype = "f16"})
+        fasc.save(at "o.safetensors", {q = q, mask = support.zeros({3, 0}, {dtype = "u8"})},
+            {metadata = {a = "b"}})
+        local file = fasc.open(at "o.safetensors")
+        assert.equal("safetensors", file.format)
+        assert.same({"q", "mask"}, file:names())
+        assert.same({a = "b"}, file:metadata())
+        assert.truthy(file:has "q")
+        assert.falsy(file:has "k")
+        local info = file:info "q"
+        assert.same({"f16", "F16", {2, 8}, 32}, {info.dtype, info.file_dtype, info.shape,
+            info.bytes})
+        support.same(file:read "q", q)
+        assert.equal("f32", file:read("q", {dtype = "f32"}).dtype)
+        assert.same({3, 0}, file:read("mask").shape)
+        assert.truthy(tostring(file):find("safetensors file .*, 2 tensors"))
+        fails("EINVAL", function() return file:read() end, "read: name: must be a string")
+        fails("EINVAL", function() return file:red "q" end, "no field 'red'; did you mean 'read'?")
+    end)
+
+    it("reads no tensor that has a foreign dtype, and all others", function()
+        local path = write("x.safetensors", header(
+            '{"a":{"dtype":"I16","shape":[1],"data_offsets":[0,2]},'
+            .. '"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}', "\0\0\7"))
+        local file = fasc.open(path)
+        assert.is_nil(file:info("a").dtype)
+        assert.equal("I16", file:info("a").file_dtype)
+        assert.equal(7, file:read("b"):item())
+        fails("EUNSUPPORTED", function() file:read "a" end, "'a': dtype I16")
+    end)
+
+    it("can be closed, more than once, and its tensors stay", function()
+        fasc.save(at "c.npy", support.ones {4})
+        local file = fasc.open(at "c.npy")
+        local t = file:read()
+        file:close()
+        file:close()
+        assert.equal(4, t:sum())
+        fails("EINVAL", function() file:read() end, "read: ", "was closed")
+        fails("EINVAL", function() file:names() end, "was closed")
+    end)
+
+    it("is given up by the collector", function()
+        fasc.save(at "g.npy", support.ones {4})
+        for _ = 1, 3000 do -- more than a process may have open
+            fasc.open(at "g.npy")
+        end
+    end)
+end)
+
+describe("a bad file", function()
+    it("is told from a missing one, in one line with its path", function()
+        fails("EIO", function() fasc.load(at "missing.npy") end, at "missing.npy", "No such file")
+        fails("EIO", function() fasc.load(folder) end, "is a directory")
+        fails("EFORMAT", function() fasc.load(write("e.npy", "")) end, "byte 0")
+        fails("EFORMAT", function() fasc.load(write("z.pt", "PK\3\4" .. ("x"):rep(20))) end,
+            "zip archive", "save_file")
+        fails("EINVAL", function() fasc.load(7) end, "open: path: must be a string, got 7")
+    end)
+
+    it("has its names escaped before they are printed", function()
+        local err = fails("EFORMAT", function()
+            fasc.load(write("n.safetensors", header(
+                '{"\\u001b[2J":{"dtype":"U8","shape":[-1],"data_offsets":[0,0]}}')))
+        end, "'\\x1b[2J'")
+        assert.is_nil(err.message:find("\27", 1, true))
+        local path = write("n.safetensors", header(
+            '{"\\u001b[2J":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'))
+        err = fails("EINVAL", function() fasc.open(path):read "\27[2K" end,
+            "no tensor '\\x1b[2K'; did you mean '\\x1b[2J'?")
+        assert.is_nil(err.message:find("\27", 1, true))
+    end)
+end)
+
+describe("saving", function()
+    it("refuses what it cannot write, before it writes", function()
+        local t = support.ones {2}
+        local cases = {
+            {"must end in .safetensors or .npy", at "never.bin", t},
+            {"must end in .safetensors or .npy", at "never", t},
+            {"takes tensors by name, {q = q}, got a tensor", at "never.safetensors", t},
+            {"names must be strings, got 1", at "never.safetensors", {t}},
+            {"save: q: must be a tensor, got 3", at "never.safetensors", {q = 3}},
+            {"holds a NUL", at "never.safetensors", {["a\0b"] = t}},
+            {"is the format's own", at "never.safetensors", {__metadata__ = t}},
+            {"no UTF-8", at "never.safetensors", {["\255"] = t}},
+            {"'k' must be a string, number or boolean, got a table", at "never.safetensors", {t = t},
+                {metadata = {k = {}}}},
+            {"save: tensor: must be a tensor, got nil", at "never.npy", nil},
+            {"unknown option 'meta'", at "never.safetensors", {t = t}, {meta = {}}},
+        }
+        for _, case in ipairs(cases) do
+            fails("EINVAL", function() fasc.save(case[2], case[3], case[4]) end, case[1])
+        end
+        t:free()
+        fails("EINVAL", function() fasc.save(at "never.npy", t) end, "was freed")
+        assert.is_nil(io.open(at "never.npy"))
+        assert.is_nil(io.open(at "never.safetensors"))
+    end)
+
+    it("names the path and the reason where it cannot", function()
+        fails("EIO", function() fasc.save("/nonexistent/x.npy", support.ones {2}) end,
+            "/nonexistent/x.npy", "No such file")
+    end)
+
+    it("replaces a file that is open for reading without harm to its reader", function()
+        fasc.save(at "r.npy", support.ones {3})
+        local file = fasc.open(at "r.npy")
+        fasc.save(at "r.npy", support.zeros {1000})
+        assert.equal(3, file:read():sum())
+        assert.equal(0, fasc.load(at "r.npy"):sum())
+    end)
+end)
