@@ -20,19 +20,17 @@ parser:option("--kernel", "check this kernel alone"):argname "NAME"
 parser:option("--device", "whose kernels are checked"):argname "NAME"
 parser:option("--mask", "default: causal"):choices {"causal", "full"}:default "causal"
 local args = cli.read(parser)
-
 local device = fasc.device(args.device)
 local inputs = layers.find(fasc.load(args.file), args.file)
 local expected = args.expected and fasc.load(args.expected) or {}
-local causal = args.mask == "causal"
 
 local OUTPUTS = {"out", "lse", "row_max", "logits", "masked", "probs"}
-local columns = {{title = "layer", align = "left"}, {title = "compared", align = "left"}}
+local columns = {{title = "layer", width = 8, align = "left"},
+    {title = "compared", width = 21, align = "left"}}
 for _, name in ipairs(OUTPUTS) do
     columns[#columns + 1] = {title = name, width = 7}
 end
 columns[#columns + 1] = {title = "", align = "left"}
-columns[1].width, columns[2].width = 8, 21
 local errors = tables.new(columns, "text", print)
 local disagreements = 0
 
@@ -51,7 +49,7 @@ end
 
 local function check_kernel(layer, kernel)
     local ok, check = pcall(fasc.check, layer.q:to(device), layer.k:to(device), layer.v:to(device),
-        {kernel = kernel, causal = causal, want = OUTPUTS})
+        {kernel = kernel, causal = args.mask == "causal", want = OUTPUTS})
     if ok then
         return report(layer, kernel, function(name) return check[name] end)
     end
@@ -61,7 +59,7 @@ end
 
 local function check_reference(layer)
     local reference = fasc.attention(layer.q:to "f64", layer.k:to "f64", layer.v:to "f64",
-        {kernel = "reference", causal = causal, want = OUTPUTS})
+        {kernel = "reference", causal = args.mask == "causal", want = OUTPUTS})
     report(layer, "reference vs expected", function(name)
         local stored = expected[layer.name .. "." .. name]
         return stored and verify.stored(reference[name], stored)

@@ -30,6 +30,7 @@ local M = {pow2 = axes.pow2, range = axes.range}
 ---@field flops (fun(point, options): number)?      of one call; the operation's own otherwise
 ---@field bytes (fun(point, options): number)?      that one call must move; likewise
 ---@field weight (fun(point, options): number)?     what a point costs, for the time left
+---@field timing table?     fasc.TimingOptions of its own; the command line's come before them
 ---@field baseline table?   {"kernel", "naive"}: speed-ups are over this value of this axis
 ---@field columns table[]?  more columns: {title, width, function(row) return text end}
 ---@field finish (fun(rows, write, options): table?, boolean?)? concludes from all rows: prints with
@@ -40,7 +41,8 @@ local FIELDS = {
     derive = {is = "function"}, skip = {is = "function"}, setup = {is = "function"},
     op = {is = "function", required = true}, check = {is = "function"},
     flops = {is = "function"}, bytes = {is = "function"}, weight = {is = "function"},
-    baseline = {is = "table"}, columns = {is = "table"}, finish = {is = "function"},
+    timing = {is = "table"}, baseline = {is = "table"}, columns = {is = "table"},
+    finish = {is = "function"},
 }
 
 -- Every sweep has this axis.
@@ -100,13 +102,19 @@ end
 local Run = {}
 Run.__index = Run
 
-local function timing_options(o)
+local THRESHOLDS = {"min_samples", "max_samples", "max_seconds", "warmup_seconds", "target_rse"}
+
+local function timing_options(own, o)
     return function(point)
-        return {
-            min_samples = o.min_samples, max_samples = o.max_samples, max_seconds = o.max_seconds,
-            warmup_seconds = o.warmup_seconds, target_rse = o.target_rse,
-            cold = point.cache == "cold",
-        }
+        local t = {max_seconds = cli.MAX_SECONDS}
+        for name, value in pairs(own or {}) do
+            t[name] = value
+        end
+        for _, name in ipairs(THRESHOLDS) do
+            t[name] = o[name] or t[name]
+        end
+        t.cold = point.cache == "cold"
+        return t
     end
 end
 
@@ -186,7 +194,7 @@ function Run:measure_all()
     local bar = progress.new(self:weights(), self.o.quiet)
     local settings = {
         device = self.device, own = self.o, check = not self.o.no_check,
-        dry_run = self.o.dry_run, timing = timing_options(self.o),
+        dry_run = self.o.dry_run, timing = timing_options(self.sweep.timing, self.o),
     }
     self.bar = bar
     for _, point in ipairs(self.points) do

@@ -22,6 +22,10 @@ local function number(least, whole)
     end
 end
 
+--- How long a point is sampled unless the sweep or the command line says otherwise: half of
+--- fasc.time's default, so that sweeps of many points end.
+M.MAX_SECONDS = 1
+
 local count = number(1, true)
 local amount = number(0)
 
@@ -42,7 +46,8 @@ local STANDARD = {
     {"Measuring", {
         {"--device", "the device to measure (default: that of fasc-bench, else the best present)",
             "NAME"},
-        {"--max-seconds", "sample a point for at most this long (default: 2)", "S", amount},
+        {"--max-seconds", "sample a point for at most this long (default: MAX_SECONDS)", "S",
+            amount},
         {"--warmup-seconds", "warm up for at least this long (default: 0.05)", "S", amount},
         {"--min-samples", "samples before the stopping rule is asked (default: 5)", "N", count},
         {"--max-samples", "samples at most (default: 200)", "N", count},
@@ -112,6 +117,7 @@ local function make_parser(sweep, list)
         local members = {}
         for i, row in ipairs(group[2]) do
             local name, help, argname, convert = unpack(row, 1, 4)
+            help = help:gsub("MAX_SECONDS", (sweep.timing or {}).max_seconds or M.MAX_SECONDS)
             local option = argname and parser:option(name):argname(argname) or parser:flag(name)
             option:description(help):target(target(name))
             option = convert and option:convert(convert(name)) or option
