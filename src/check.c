@@ -28,8 +28,6 @@ typedef struct operand {
     bool gathered;             /* row r is query rows[r], not query r */
 } operand;
 
-enum { MAGNITUDE_BITS = 19 };
-
 typedef struct check {
     fasc_problem problem;
     fasc_attention_args args; /* with tensors on the CPU */
@@ -136,31 +134,36 @@ static fasc_status fetch_all(check *c, const fasc_attention_args *args)
 
 /* ---- comparing --------------------------------------------------------------------- */
 
-/* Bits of the fraction, smallest normal exponent, and 2^overflow, the first power of two that a
- * floating dtype does not reach. */
+/* What the bounds need to know of a floating dtype: half the distance of neighbours at 1 and at
+ * the smallest normal number, and the first power of two that it does not reach. */
 static const struct {
-    int fraction, least, overflow;
+    double half_ulp, least_half_ulp, overflow;
 } FORMAT[] = {
-    [FASC_F16] = {10, -14, 16},
-    [FASC_BF16] = {7, -126, 128},
-    [FASC_F32] = {23, -126, 128},
-    [FASC_F64] = {52, -1022, 1024},
+    [FASC_F16] = {0x1p-11, 0x1p-25, 0x1p16},
+    [FASC_BF16] = {0x1p-8, 0x1p-134, 0x1p128},
+    [FASC_F32] = {0x1p-24, 0x1p-150, 0x1p128},
+    [FASC_F64] = {0x1p-53, 0.0, INFINITY},
 };
+
+/* |x| rounded down to a power of two. */
+static double power_below(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0x7ff0000000000000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 static double half_ulp(fasc_dtype dtype, double x)
 {
-    int exponent = FORMAT[dtype].least + 1;
-    if (x != 0) {
-        frexp(x, &exponent); /* |x| in [2^(exponent-1), 2^exponent) */
-    }
-    int least = FORMAT[dtype].least;
-    return ldexp(0.5, (exponent - 1 > least ? exponent - 1 : least) - FORMAT[dtype].fraction);
+    return fmax(FORMAT[dtype].half_ulp * power_below(x), FORMAT[dtype].least_half_ulp);
 }
 
 /* What counts as overflow in the dtype becomes one and the same number. */
 static double clamped(fasc_dtype dtype, double x)
 {
-    double most = dtype == FASC_F64 ? INFINITY : ldexp(1.0, FORMAT[dtype].overflow);
+    double most = FORMAT[dtype].overflow;
     return x > most ? most : x < -most ? -most : x;
 }
 
@@ -169,22 +172,20 @@ static double clamped(fasc_dtype dtype, double x)
 static void compare(fasc_check_entry *e, fasc_dtype dtype, double value, double reference,
                     double bound, bool rounded, const int64_t *index)
 {
-    double share, distance = 0;
-    bool finite = isfinite(reference);
-    if (!finite || isnan(value)) {
-        bool same = isnan(reference) ? isnan(value) : value == reference;
-        share = same ? 0.0 : INFINITY;
+    double share = INFINITY;
+    bool right;
+    if (!isfinite(reference) || isnan(value)) {
+        right = isnan(reference) ? isnan(value) : value == reference;
+        share = right ? 0.0 : share;
     } else {
-        double x = clamped(dtype, value), y = clamped(dtype, reference);
+        double x = clamped(dtype, value), y = clamped(dtype, reference), distance = fabs(x - y);
         bound += rounded ? half_ulp(dtype, y) : 0.0;
-        distance = fabs(x - y);
+        right = distance <= bound;
         share = distance == 0 ? 0.0 : distance / bound;
+        e->max_abs = isfinite(value) && distance > e->max_abs ? distance : e->max_abs;
     }
     e->count++;
-    e->failed += !(share <= 1.0);
-    if (finite && isfinite(value) && distance > e->max_abs) {
-        e->max_abs = distance;
-    }
+    e->failed += !right;
     if (share > e->max_share || e->worst[0] < 0) {
         e->max_share = share;
         memcpy(e->worst, index, sizeof e->worst);
@@ -258,8 +259,8 @@ static void check_scores(const row_check *rc, const operand *o, const double *re
         bool hidden = reference[j] == -INFINITY;
         double magnitude = hidden ? 0.0 : row->magnitude[j] + (added ? fabs(added[j]) : 0.0);
         index[3] = j;
-        compare(e, o->tensor->dtype, rc->values[j], reference[j],
-                usable(ldexp(magnitude, -MAGNITUDE_BITS)), true, index);
+        compare(e, o->tensor->dtype, rc->values[j], reference[j], usable(0x1p-19 * magnitude), true,
+                index);
     }
 }
 
@@ -279,7 +280,7 @@ static void check_row(row_check *rc, fasc_check_entry *entry)
 {
     const check *c = rc->c;
     const fasc_oracle_row *row = rc->row;
-    rc->relative = ldexp(1.0 + row->row_magnitude, -MAGNITUDE_BITS);
+    rc->relative = 0x1p-19 * (1.0 + row->row_magnitude);
     for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
         const operand *o = &c->output[n];
         size_t offset = fasc_outputs[n].offset;

@@ -14,6 +14,8 @@
 #include "cpu/tile.h"
 #include "problem.h"
 
+enum { SUM_KEYS = 1024 };
+
 /* A matrix of float32 rows. */
 typedef struct matrix {
     float *data;
@@ -153,6 +155,18 @@ static void values_one_by_one(const fasc_problem *p, matrix probs, matrix v, mat
     }
 }
 
+/* P V, so many keys at a time: one float32 sum over all of them would lose digits. */
+static void weigh_values(matrix probs, matrix v, matrix out, int64_t rows, int64_t dims,
+                         int64_t keys)
+{
+    for (int64_t j = 0; j < keys; j += SUM_KEYS) {
+        int count = (int)(keys - j < SUM_KEYS ? keys - j : SUM_KEYS);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)dims, count, 1.0f,
+                    probs.data + j, (int)probs.ld, v.data + j * v.ld, (int)v.ld,
+                    j == 0 ? 0.0f : 1.0f, out.data, (int)out.ld);
+    }
+}
+
 static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, scratch *s)
 {
     const fasc_attention_args *args = p->args;
@@ -186,9 +200,7 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
     if ((p->banded || p->mask_data) && !fasc_all_finite(v.data, v.ld, keys, dims)) {
         values_one_by_one(p, scores, v, out, at->count);
     } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)at->count, (int)dims, (int)keys,
-                    1.0f, scores.data, (int)scores.ld, v.data, (int)v.ld, 0.0f, out.data,
-                    (int)out.ld);
+        weigh_values(scores, v, out, at->count, dims, keys);
     }
     for (int64_t r = 0; r < at->count && !direct; r++) {
         fasc_store_row(args->out, at->b, at->h, at->first + r, out.data + r * out.ld);
