@@ -55,8 +55,12 @@ static fasc_status check_out(const fasc_tensor *a, const fasc_tensor *b, const f
                          fasc_shape_text(a->rank, shape, wanted, sizeof wanted));
     }
     if (out->dtype != a->dtype && out->dtype != FASC_F32) {
-        return fasc_fail(FASC_EINVAL, "matmul: out: dtype %s, must be %s or f32",
-                         fasc_dtype_name(out->dtype), fasc_dtype_name(a->dtype));
+        return fasc_fail(FASC_EINVAL, "matmul: out: dtype %s, must be %sf32",
+                         fasc_dtype_name(out->dtype),
+                         a->dtype == FASC_F16    ? "f16 or "
+                         : a->dtype == FASC_BF16 ? "bf16 or "
+                         : a->dtype == FASC_F64  ? "f64 or "
+                                                 : "");
     }
     if (out->numel > 0 && (out->data == a->data || out->data == b->data)) {
         return fasc_fail(FASC_EINVAL, "matmul: out: shares memory with %s",

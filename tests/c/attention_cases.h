@@ -50,7 +50,7 @@ typedef struct attention_run {
 
 enum { GUARD = 256, POISON = 0xff }; /* bytes of 0xff are NaN in every floating dtype */
 
-static fasc_device *attention_cpu(void)
+static inline fasc_device *attention_cpu(void)
 {
     fasc_device *cpu = NULL;
     CHECK_OK(fasc_device_open("cpu", &cpu));
@@ -58,7 +58,7 @@ static fasc_device *attention_cpu(void)
 }
 
 /* Strides of a layout for shape (a, b, c, d); returns the elements spanned. */
-static int64_t layout_strides(layout order, const int64_t *shape, int64_t *stride)
+static inline int64_t layout_strides(layout order, const int64_t *shape, int64_t *stride)
 {
     int64_t step = order == GAPPED ? 2 : 1;
     int64_t row = shape[3] * step + (order == GAPPED ? 5 : 0);
@@ -69,7 +69,8 @@ static int64_t layout_strides(layout order, const int64_t *shape, int64_t *strid
     return shape[0] * stride[0];
 }
 
-static fasc_tensor *input_new(const attention_case *c, int64_t heads, int64_t length, uint64_t seed)
+static inline fasc_tensor *input_new(const attention_case *c, int64_t heads, int64_t length,
+                                     uint64_t seed)
 {
     const int64_t shape[4] = {c->batch, heads, length, c->dims};
     int64_t stride[4];
@@ -82,7 +83,8 @@ static fasc_tensor *input_new(const attention_case *c, int64_t heads, int64_t le
 
 /* An output whose every byte, and GUARD bytes on both sides, hold POISON. Rows of scores are
  * padded, as the library pads them. */
-static guarded guarded_new(fasc_dtype dtype, int32_t rank, const int64_t *shape, layout order)
+static inline guarded guarded_new(fasc_dtype dtype, int32_t rank, const int64_t *shape,
+                                  layout order)
 {
     guarded g = {0};
     int64_t stride[4], four[4] = {1, 1, 1, 1};
@@ -98,7 +100,7 @@ static guarded guarded_new(fasc_dtype dtype, int32_t rank, const int64_t *shape,
 }
 
 /* Bytes that no element covers still hold POISON. Changes what the elements hold. */
-static void guarded_check(guarded *g, const char *name)
+static inline void guarded_check(guarded *g, const char *name)
 {
     int64_t shape[4] = {1, 1, 1, 1}, stride[4] = {0}, changed = 0;
     int32_t rank = g->view->rank;
@@ -120,7 +122,7 @@ static void guarded_check(guarded *g, const char *name)
     CHECK(changed == 0, "%lld bytes around %s were written", (long long)changed, name);
 }
 
-static fasc_tensor *mask_new(const attention_case *c)
+static inline fasc_tensor *mask_new(const attention_case *c)
 {
     static const int32_t RANK[MASKS] = {0, 4, 1, 3, 4};
     const int64_t full[4] = {c->batch, c->hq, c->nq, c->nk};
@@ -147,13 +149,13 @@ static fasc_tensor *mask_new(const attention_case *c)
     return t;
 }
 
-static bool wanted(const attention_case *c, int n)
+static inline bool wanted(const attention_case *c, int n)
 {
     static const char LETTER[FASC_OUTPUT_COUNT] = {'o', 'l', 'r', 'L', 'M', 'P'};
     return strchr(c->want, LETTER[n]) != NULL;
 }
 
-static attention_run attention_run_new(const attention_case *c)
+static inline attention_run attention_run_new(const attention_case *c)
 {
     attention_run r = {.args = {.size = sizeof r.args}};
     r.q = input_new(c, c->hq, c->nq, 1);
@@ -191,7 +193,7 @@ static attention_run attention_run_new(const attention_case *c)
     return r;
 }
 
-static void attention_run_free(attention_run *r)
+static inline void attention_run_free(attention_run *r)
 {
     fasc_tensor_free(r->q);
     fasc_tensor_free(r->k);
@@ -204,7 +206,7 @@ static void attention_run_free(attention_run *r)
 }
 
 /* "flash avx2 f16 B2 H4/2 N5x7 D3 causal want=o" */
-static const char *attention_text(const attention_case *c, const attention_run *r)
+static inline const char *attention_text(const attention_case *c, const attention_run *r)
 {
     static char text[256];
     snprintf(text, sizeof text,
@@ -219,7 +221,7 @@ static const char *attention_text(const attention_case *c, const attention_run *
     return text;
 }
 
-static void attention_compare(const attention_case *c, attention_run *r)
+static inline void attention_compare(const attention_case *c, attention_run *r)
 {
     fasc_check_result result = {.size = sizeof result};
     CHECK_OK(fasc_attention_check(&r->args, NULL, 0, &result));
@@ -235,7 +237,7 @@ static void attention_compare(const attention_case *c, attention_run *r)
 }
 
 /* Runs the kernel that r->args.kernel names and holds all it wrote to the reference. */
-static void attention_run_check(const attention_case *c, attention_run *r)
+static inline void attention_run_check(const attention_case *c, attention_run *r)
 {
     fasc_attention_plan plan = {.size = sizeof plan};
     fasc_status status = fasc_attention(&r->args, &plan);
@@ -261,13 +263,13 @@ static const attention_path ATTENTION_PATHS[] = {
 
 enum { ATTENTION_PATH_COUNT = sizeof ATTENTION_PATHS / sizeof *ATTENTION_PATHS };
 
-static bool attention_path_present(const attention_path *path)
+static inline bool attention_path_present(const attention_path *path)
 {
     fasc_isa isa;
     return fasc_isa_parse(path->arch, &isa) && isa <= fasc_cpu_isa_best();
 }
 
-static void attention_check_paths(const attention_case *c, int32_t block_m, int32_t block_n)
+static inline void attention_check_paths(const attention_case *c, int32_t block_m, int32_t block_n)
 {
     for (int n = 0; n < ATTENTION_PATH_COUNT; n++) {
         const attention_path *path = &ATTENTION_PATHS[n];
