@@ -1,0 +1,33 @@
+/* flash_params.h - what a flash kernel is told at launch; shared by the host and the device.
+ * Plain C, no includes: int64_t and friends come from the includer. */
+#ifndef FASC_FLASH_PARAMS_H
+#define FASC_FLASH_PARAMS_H
+
+/* Which scores are stored. */
+#define FASC_SCORES_NONE   0
+#define FASC_SCORES_LOGITS 1 /* scale * Q K^T, the whole matrix */
+#define FASC_SCORES_MASKED 2 /* the same, -inf where a key is not visible */
+#define FASC_SCORES_PROBS  3 /* softmax, 0 where a key is not visible */
+
+/* How rows of scores and of the output reach memory. */
+#define FASC_STORE_VECTOR 0 /* 16-byte aligned rows, unit column stride */
+#define FASC_STORE_SCALAR 1 /* anything else */
+
+/* Strides in elements: [0] batch, [1] head, [2] row, [3] column. */
+typedef struct fasc_flash_params {
+    const void *q, *k, *v; /* unit column stride, rows 16-byte aligned */
+    void *out;             /* NULL = not wanted */
+    void *scores;          /* NULL = not wanted */
+    float *lse, *row_max;  /* NULL = not wanted */
+    int64_t q_stride[3], k_stride[3], v_stride[3];
+    int64_t out_stride[4], scores_stride[4], lse_stride[3], row_max_stride[3];
+    int64_t lo, hi; /* query i sees key j iff i + lo <= j <= i + hi */
+    int32_t batch, heads_q, group;
+    int32_t seqlen_q, seqlen_k, head_dim; /* head_dim <= the kernel's HEAD_DIM */
+    float scale;                          /* of the logits */
+    int32_t out_f32, scores_f32;          /* stored as f32 instead of q's dtype */
+    int32_t out_store, scores_store;      /* FASC_STORE_... */
+    int32_t section;                      /* heads whose K and V share L2; see tile order */
+} fasc_flash_params;
+
+#endif
