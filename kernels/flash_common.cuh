@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common.cuh"
+#include "flash_params.h"
 
 // ---- 16-bit elements ----------------------------------------------------------------------------
 
@@ -21,6 +22,17 @@ __device__ __forceinline__ uint16_t float_to_element(float x)
 __device__ __forceinline__ uint32_t pack_16(float lo, float hi)
 {
     return FASC_BF16 ? f32x2_to_bf16x2(lo, hi) : f32x2_to_f16x2(lo, hi);
+}
+
+// ---- visibility ---------------------------------------------------------------------------------
+
+// The keys [first, last] that a row sees, clamped to the keys there are; empty: first > last.
+__device__ __forceinline__ void visible_keys(const fasc_flash_params &p, int row, int *first,
+                                             int *last)
+{
+    int64_t lo = row + p.lo, hi = row + p.hi;
+    *first = lo > 0 ? (int)min(lo, (int64_t)p.seqlen_k) : 0;
+    *last = hi < p.seqlen_k - 1 ? (int)max(hi, (int64_t)-1) : p.seqlen_k - 1;
 }
 
 // ---- memory -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ typedef struct fasc_flash_params {
     int64_t q_stride[3], k_stride[3], v_stride[3];
     int64_t out_stride[4], scores_stride[4], lse_stride[3], row_max_stride[3];
     int64_t lo, hi; /* query i sees key j iff i + lo <= j <= i + hi */
+    int32_t banded; /* 0: every query sees every key */
     int32_t batch, heads_q, group;
     int32_t seqlen_q, seqlen_k, head_dim; /* head_dim <= the kernel's HEAD_DIM */
     float scale;                          /* of the logits */

@@ -23,10 +23,8 @@
 //            pieces of rows. Tiles that no query of the block sees: `logits` still takes Q K^T
 //            there; `masked` and `probs` are filled without it. `probs` walks the visible keys
 //            twice: once for the row statistics, once for P and P V.
-// Masked     Only tiles that the band or the end of the keys cuts are masked. There, NaN and
-// infinities of tiles      V rows would reach rows that do not see them (0 * inf): they are taken
-// out of the tile and
-//            added back for the rows that do.
+// Masked     Only tiles that the band or the end of the keys cuts are masked. There, NaN and infinities of
+// tiles      V reach rows that do not see them (0 * inf): such rows are found at the end and summed again.
 // Order      Blocks are numbered so that one section's heads (K and V fit in L2) run together, rows
 // with
 //            the most visible keys first.
@@ -42,6 +40,7 @@
 
 #include "flash_common.cuh"
 #include "flash_params.h"
+#include "flash_repair.cuh"
 #include "sm80_block.cuh"
 #include "sm80_loads.cuh"
 #include "sm80_mma.cuh"
@@ -130,23 +129,19 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         }
         cp_async_commit();
     }
+#pragma unroll 1
     for (int j = begin; j < end; j++) {
         const bool seen = j >= range.begin && j < range.end;
         const bool cut = j < range.full_begin || j >= range.full_end;
         const int key0 = j * BLOCK_N;
         const uint32_t k_tile = b.k_tile + buffer(j) * KV_BYTES,
                        v_tile = b.v_tile + buffer(j) * KV_BYTES;
-        bool nonfinite = false;
 
         // K (and V, with several stages) of this step has arrived for all threads, and what the
         // step before it read is free.
         if (STAGES > 1) {
             cp_async_wait<(STAGES > 1 ? STAGES - 2 : 0)>();
-            if (USE_V && seen && cut) {
-                nonfinite = take_out_nonfinite(v_tile);
-            } else {
-                __syncthreads();
-            }
+            __syncthreads();
             if (j + STAGES - 1 < end) {
                 load_k(j + STAGES - 1);
                 load_v(j + STAGES - 1);
@@ -165,11 +160,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         }
         if (STAGES == 1) { // V has arrived, and K's buffer is free
             cp_async_wait<0>();
-            if (USE_V && seen && cut) {
-                nonfinite = take_out_nonfinite(v_tile);
-            } else {
-                __syncthreads();
-            }
+            __syncthreads();
             if (j + 1 < end) {
                 load_k(j + 1);
             }
@@ -223,9 +214,6 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         }
         if constexpr (USE_V) {
             product_pv(o, p16, b, v_tile);
-            if (nonfinite) {
-                put_back_nonfinite(o, p16, p, b, key0);
-            }
         }
     }
 }
@@ -290,6 +278,16 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         walk<false>(p, b, range, rows, o, lse2);
     }
     if constexpr (WANT_OUT) {
+        uint32_t spoilt[MT];
+#pragma unroll
+        for (int mt = 0; mt < MT; mt++) {
+            spoilt[mt] = p.banded ? spoilt_rows(o[mt], lse2[mt]) : 0;
+        }
         store_out(p, b, o, inverse);
+#pragma unroll
+        for (int mt = 0; mt < MT; mt++) {
+            const Block at = this_block(p); // again, so that it takes no registers in the walk
+            repair_tile(p, at.batch, at.head, at.row0 + (at.warp * MT + mt) * 16, spoilt[mt], lse2[mt]);
+        }
     }
 }

@@ -83,15 +83,6 @@ __device__ __forceinline__ int fragment_col(const Block &b, int nt, int e)
     return nt * 8 + 2 * (b.lane & 3) + (e & 1);
 }
 
-// The keys [first, last] that a row sees, clamped to the keys there are; empty: first > last.
-__device__ __forceinline__ void visible_keys(const fasc_flash_params &p, int row, int *first,
-                                             int *last)
-{
-    int64_t lo = row + p.lo, hi = row + p.hi;
-    *first = lo > 0 ? (int)min(lo, (int64_t)p.seqlen_k) : 0;
-    *last = hi < p.seqlen_k - 1 ? (int)max(hi, (int64_t)-1) : p.seqlen_k - 1;
-}
-
 // The key tiles [begin, end) that some row of the block sees, and those [full_begin, full_end) that
 // every row sees whole.
 struct TileRange {

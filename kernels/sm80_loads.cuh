@@ -26,37 +26,3 @@ __device__ __forceinline__ void load_tile(uint32_t smem, const uint16_t *base, i
         from += STEP * stride;
     }
 }
-
-// ---- non-finite values of V in masked tiles
-// -------------------------------------------------------
-
-__device__ __forceinline__ bool has_nonfinite(uint32_t two)
-{
-    constexpr uint32_t EXPONENT = FASC_BF16 ? 0x7f80u : 0x7c00u;
-    return (two & EXPONENT) == EXPONENT || (two >> 16 & EXPONENT) == EXPONENT;
-}
-
-// Zeroes the NaN and infinities of the V tile. True, in every thread, if there were any. Each
-// thread looks at the pieces that it loaded itself; the barrier inside also publishes the tile.
-__device__ __forceinline__ bool take_out_nonfinite(uint32_t v_tile)
-{
-    constexpr uint32_t EXPONENT = FASC_BF16 ? 0x7f80u : 0x7c00u;
-    bool found = false;
-    const int row0 = threadIdx.x / LANES, chunk = threadIdx.x % LANES;
-    for (int row = row0; row < BLOCK_N && chunk < CHUNKS; row += STEP) {
-        uint32_t at = v_tile + tile_offset(BLOCK_N, row, chunk);
-        uint32_t x[4];
-        load_shared_16(x, at);
-        if (has_nonfinite(x[0]) || has_nonfinite(x[1]) || has_nonfinite(x[2]) ||
-            has_nonfinite(x[3])) {
-            found = true;
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                x[i] &= (x[i] & EXPONENT) == EXPONENT ? 0xffff0000u : 0xffffffffu;
-                x[i] &= (x[i] >> 16 & EXPONENT) == EXPONENT ? 0x0000ffffu : 0xffffffffu;
-            }
-            store_shared_16(at, x);
-        }
-    }
-    return __syncthreads_or(found);
-}
