@@ -1,13 +1,16 @@
-// flash_repair.cuh - rows of O that a matrix product spoilt. In tiles that the band cuts, P V multiplies hidden
-// pairs too, with weight 0, and 0 * NaN or 0 * inf in V is NaN: a row that does not see a key must not see its
-// NaN. A finite row is right; one that is not is summed again, plainly, over the keys that it sees.
+// flash_repair.cuh - rows of O that a matrix product spoilt. In tiles that the band cuts, P V
+// multiplies hidden pairs too, with weight 0, and 0 * NaN or 0 * inf in V is NaN: a row that does
+// not see a key must not see its NaN. A finite row is right; one that is not is summed again,
+// plainly, over the keys that it sees.
 #pragma once
 
 #include "flash_common.cuh"
 #include "flash_params.h"
 
-// One warp sums row `row` of (batch, head) again and stores it. lse2: the row's LSE in powers of two.
-__device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch, int head, int row, float lse2)
+// One warp sums row `row` of (batch, head) again and stores it. lse2: the row's LSE in powers of
+// two.
+__device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch, int head, int row,
+                                           float lse2)
 {
     constexpr int PER_LANE = 256 / 32;
     const int lane = threadIdx.x & 31, head_k = head / p.group;
@@ -30,7 +33,8 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
 #pragma unroll
         for (int n = 0; n < PER_LANE; n++) {
             int d = lane + 32 * n;
-            dot = d < p.head_dim ? fma_f32(x[n], element_to_float(k[j * p.k_stride[2] + d]), dot) : dot;
+            dot = d < p.head_dim ? fma_f32(x[n], element_to_float(k[j * p.k_stride[2] + d]), dot)
+                                 : dot;
         }
         float weight = exp2_subnormal(warp_sum(dot) * (p.scale * LOG2_E) - lse2);
 #pragma unroll
@@ -53,9 +57,10 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
     }
 }
 
-// Which rows of a warp's 16-row tile are spoilt, bit r for row r, by its accumulator (layout: softmax.cuh) and LSE. Rows
-// without a finite LSE are what they should be.
-template <int N> __device__ __forceinline__ uint32_t spoilt_rows(const float (&o)[N], const float (&lse2)[2])
+// Which rows of a warp's 16-row tile are spoilt, bit r for row r, by its accumulator (layout:
+// softmax.cuh) and LSE. Rows without a finite LSE are what they should be.
+template <int N>
+__device__ __forceinline__ uint32_t spoilt_rows(const float (&o)[N], const float (&lse2)[2])
 {
     uint32_t rows = 0;
 #pragma unroll
@@ -66,7 +71,8 @@ template <int N> __device__ __forceinline__ uint32_t spoilt_rows(const float (&o
             zero = fma_f32(o[i], 0.0f, zero);
             zero = fma_f32(o[i + 1], 0.0f, zero);
         }
-        uint32_t lanes = __ballot_sync(FULL_MASK, zero != 0.0f && fabs_f32(lse2[half]) < INFINITY_F32);
+        uint32_t lanes =
+            __ballot_sync(FULL_MASK, zero != 0.0f && fabs_f32(lse2[half]) < INFINITY_F32);
 #pragma unroll
         for (int r = 0; r < 8; r++) { // four lanes a row
             rows |= (lanes >> 4 * r & 15) != 0 ? 1u << (r + 8 * half) : 0;
@@ -76,14 +82,14 @@ template <int N> __device__ __forceinline__ uint32_t spoilt_rows(const float (&o
 }
 
 // Sums those rows of the tile at row0 again; after the warp's own store of them.
-__device__ __forceinline__ void repair_tile(const fasc_flash_params &p, int batch, int head, int row0, uint32_t rows,
-                                            const float (&lse2)[2])
+__device__ __forceinline__ void repair_tile(const fasc_flash_params &p, int batch, int head,
+                                            int row0, uint32_t rows, const float (&lse2)[2])
 {
     if (rows == 0) {
         return;
     }
     __syncwarp();
-    #pragma unroll 1
+#pragma unroll 1
     for (int r = 0; r < 16; r++) {
         // lane 4 (r mod 8) holds the row's LSE
         float of_row = __shfl_sync(FULL_MASK, r < 8 ? lse2[0] : lse2[1], 4 * (r & 7));

@@ -23,10 +23,10 @@
 //            pieces of rows. Tiles that no query of the block sees: `logits` still takes Q K^T
 //            there; `masked` and `probs` are filled without it. `probs` walks the visible keys
 //            twice: once for the row statistics, once for P and P V.
-// Masked     Only tiles that the band or the end of the keys cuts are masked. There, NaN and infinities of
-// tiles      V reach rows that do not see them (0 * inf): such rows are found at the end and summed again.
-// Order      Blocks are numbered so that one section's heads (K and V fit in L2) run together, rows
-// with
+// Masked     Only tiles that the band or the end of the keys cuts are masked. There, NaN and
+// infinities of tiles      V reach rows that do not see them (0 * inf): such rows are found at the
+// end and summed again. Order      Blocks are numbered so that one section's heads (K and V fit in
+// L2) run together, rows with
 //            the most visible keys first.
 //
 // Shared memory: Q [BLOCK_M] | K [STAGES][BLOCK_N] | V [STAGES][BLOCK_N] | per warp 16 x BLOCK_N
@@ -287,7 +287,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
             const Block at = this_block(p); // again, so that it takes no registers in the walk
-            repair_tile(p, at.batch, at.head, at.row0 + (at.warp * MT + mt) * 16, spoilt[mt], lse2[mt]);
+            repair_tile(p, at.batch, at.head, at.row0 + (at.warp * MT + mt) * 16, spoilt[mt],
+                        lse2[mt]);
         }
     }
 }
