@@ -15,7 +15,13 @@ enum { HOST_FAILED = 1, HOST_USAGE = 2, HOST_INTERRUPTED = 130 };
 
 /* ---- options.c: the command line ------------------------------------------- */
 
-typedef enum host_action { HOST_RUN, HOST_HELP, HOST_PRINT_VERSION, HOST_LIST_DEVICES } host_action;
+typedef enum host_action {
+    HOST_RUN,
+    HOST_HELP,
+    HOST_PRINT_VERSION,
+    HOST_LIST_DEVICES,
+    HOST_PRECOMPILE
+} host_action;
 
 typedef struct host_options {
     host_action action;
@@ -35,6 +41,12 @@ bool host_options_parse(host_options *options, int argc, char **argv);
 
 void host_options_print_help(void);
 void host_options_print_version(void);
+
+/* ---- precompile.c: --precompile ---------------------------------------------- */
+
+/* Compiles what ships for the GPU architectures ("sm_90a,sm_80"; NULL = all) and prints what came of
+ * it. Returns the exit status. */
+int host_precompile(const char *archs);
 
 /* ---- nearest.c: "did you mean" ---------------------------------------------- */
 

@@ -64,6 +64,8 @@ int main(int argc, char **argv)
         host_options_print_version();
     } else if (options.action == HOST_LIST_DEVICES) {
         status = host_list_devices();
+    } else if (options.action == HOST_PRECOMPILE) {
+        status = host_precompile(options.script < argc ? argv[options.script] : NULL);
     } else {
         status = start(&options);
     }

@@ -16,6 +16,7 @@ typedef enum option_id {
     OPT_LUA_DIR,
     OPT_TRACEBACK,
     OPT_LIST_DEVICES,
+    OPT_PRECOMPILE,
     OPT_VERSION,
     OPT_HELP,
 } option_id;
@@ -43,6 +44,10 @@ static const option_row OPTIONS[] = {
      "FASC_TRACEBACK=1 in the environment"},
     {OPT_LIST_DEVICES, "--list-devices", NULL,
      "print the devices, or why there are none, and stop"},
+    {OPT_PRECOMPILE, "--precompile", NULL,
+     "compile every GPU kernel that ships, for the architectures\n"
+     "given in place of a script (sm_90a,sm_80), print registers,\n"
+     "shared memory and warnings, and stop; needs no GPU"},
     {OPT_VERSION, "--version", NULL, "print versions and stop"},
     {OPT_HELP, "--help", NULL, "print this and stop"},
 };
@@ -104,6 +109,9 @@ static void apply(host_options *o, option_id id, const char *value)
         break;
     case OPT_LIST_DEVICES:
         o->action = HOST_LIST_DEVICES;
+        break;
+    case OPT_PRECOMPILE:
+        o->action = HOST_PRECOMPILE;
         break;
     case OPT_VERSION:
         o->action = HOST_PRINT_VERSION;
