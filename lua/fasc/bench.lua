@@ -155,6 +155,9 @@ function Run:plan_points(points)
             self:note_baseline(point, old.timing and old.timing.median)
         else
             self.points[#self.points + 1] = point
+            if self.sweep.derive then
+                self.sweep.derive(point, self.o)
+            end
         end
     end
     self.resumed = #points - #self.points
@@ -169,15 +172,42 @@ function Run:weights()
     return weights
 end
 
-function Run:show(row)
-    local kept = record.of(row, self.sweep, self.list, self.o, self.where)
-    if self.o.json then
-        self.write(json.encode(kept))
-    else
-        self.report:row(row)
+-- What happens to each row that was measured.
+local KEEPING = {
+    function(run, _, kept)
+        if run.writer then
+            run.writer:append(kept)
+        end
+    end,
+    function(run, row, kept)
+        if run.o.json then
+            run.write(json.encode(kept))
+        else
+            run.report:row(row)
+        end
+    end,
+    function(run, row)
+        run.rows[#run.rows + 1] = row
+    end,
+}
+
+-- SIGINT raises its error between any two instructions, but only once: a row that is measured is
+-- kept all the same, by going on with the step that the error came into.
+function Run:keep(row)
+    local step = 1
+    local function go_on()
+        local kept = record.of(row, self.sweep, self.list, self.o, self.where)
+        while step <= #KEEPING do
+            KEEPING[step](self, row, kept)
+            step = step + 1
+        end
     end
-    if self.writer then
-        self.writer:append(kept)
+    local ok, e = pcall(go_on)
+    if not ok then
+        if measure.is_canceled(e) then
+            go_on()
+        end
+        error(e, 0)
     end
 end
 
@@ -191,18 +221,14 @@ function Run:axes_of(point)
 end
 
 function Run:measure_all()
-    local bar = progress.new(self:weights(), self.o.quiet)
     local settings = {
         device = self.device, own = self.o, check = not self.o.no_check,
         dry_run = self.o.dry_run, timing = timing_options(self.sweep.timing, self.o),
     }
-    self.bar = bar
+    local bar = self.bar
     for _, point in ipairs(self.points) do
         local label = axes.label(self.list, point)
         bar:start(label)
-        if self.sweep.derive then
-            self.sweep.derive(point, self.o)
-        end
         local row
         if self.o.isolate then
             row = isolate.point(point, self:axes_of(point), self.argv, self.o.timeout)
@@ -210,9 +236,9 @@ function Run:measure_all()
             row = measure.point(self.sweep, point, settings)
         end
         self:compare_with_baseline(row)
+        bar:clear()
+        self:keep(row)
         bar:finish(label, row.wall, report.outcome(row))
-        self.rows[#self.rows + 1] = row
-        self:show(row)
     end
 end
 
@@ -279,9 +305,10 @@ local function run(sweep, list, o, argv, write)
     if not o.json then
         r.report:open()
     end
+    r.bar = progress.new(r:weights(), o.quiet)
     local ok, e = pcall(r.measure_all, r)
     r.bar:clear()
-    r.canceled = not ok and errors.is(e) and e.status == "ECANCELED"
+    r.canceled = not ok and measure.is_canceled(e)
     if not ok and not r.canceled then
         error(e, 0)
     end

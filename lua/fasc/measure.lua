@@ -37,7 +37,10 @@ local STATUS_OF_ERROR = {ENOMEM = "out_of_memory", EUNSUPPORTED = "unsupported"}
 ---@field peak_memory number? bytes that tensors held at most
 ---@field wall number      seconds that the point took in all
 
-local function is_canceled(e)
+--- Is this error the end that Ctrl-C asks for?
+---@param e any
+---@return boolean
+function M.is_canceled(e)
     return errors.is(e) and e.status == "ECANCELED"
 end
 
@@ -97,7 +100,7 @@ function M.point(sweep, point, o)
         collectgarbage()
         local ok, e = pcall(scope.scope, run, sweep, row, o)
         if not ok then
-            if is_canceled(e) then
+            if M.is_canceled(e) then
                 error(e, 0)
             end
             row.status, row.reason = status_of(e)

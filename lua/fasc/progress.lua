@@ -10,13 +10,14 @@ local M = {}
 function M.duration(seconds)
     if seconds < 9.95 then
         return ("%.1f s"):format(seconds)
-    elseif seconds < 59.5 then
-        return ("%.0f s"):format(seconds)
     end
-    local minutes = math.floor(seconds / 60 + (seconds < 3600 and 0 or 0.5))
-    if seconds < 3600 then
-        return ("%d min %02d s"):format(minutes, math.floor(seconds - 60 * minutes))
+    local whole = math.floor(seconds + 0.5)
+    if whole < 60 then
+        return ("%d s"):format(whole)
+    elseif whole < 3600 then
+        return ("%d min %02d s"):format(math.floor(whole / 60), whole % 60)
     end
+    local minutes = math.floor(whole / 60 + 0.5)
     return ("%d h %02d min"):format(math.floor(minutes / 60), minutes % 60)
 end
 

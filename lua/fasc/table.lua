@@ -9,7 +9,7 @@ local M = {}
 ---@field align "left"|"right"|nil right unless given
 
 local function pad(text, column)
-    local space = (" "):rep(math.max(column.width, #column.title) - #text)
+    local space = (" "):rep(column.width - #text)
     return column.align == "left" and text .. space or space .. text
 end
 
@@ -40,8 +40,7 @@ end
 local function rule(columns)
     local parts = {}
     for i, column in ipairs(columns) do
-        local dashes = ("-"):rep(math.max(column.width, #column.title) - 1)
-        parts[i] = column.align == "left" and dashes .. "-" or dashes .. ":"
+        parts[i] = ("-"):rep(column.width - 1) .. (column.align == "left" and "-" or ":")
     end
     return "| " .. table.concat(parts, " | ") .. " |"
 end
@@ -49,7 +48,7 @@ end
 -- How a line of cells looks, what follows the titles, and whether prose may stand around the rows.
 local FORMATS = {
     text = {line = aligned, prose = true},
-    markdown = {line = markdown, after_titles = rule, prose = true},
+    markdown = {line = markdown, after_titles = rule, prose = true, least_width = 3},
     csv = {line = csv},
 }
 
@@ -61,10 +60,11 @@ Table.__index = Table
 ---@param format "text"|"markdown"|"csv"
 ---@param write fun(line: string)
 function M.new(columns, format, write)
+    local form = FORMATS[format]
     for _, column in ipairs(columns) do
-        column.width = column.width or 0
+        column.width = math.max(column.width or 0, #column.title, form.least_width or 0)
     end
-    return setmetatable({columns = columns, format = FORMATS[format], write = write}, Table)
+    return setmetatable({columns = columns, format = form, write = write}, Table)
 end
 
 --- Writes the titles.
