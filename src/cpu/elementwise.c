@@ -1,11 +1,13 @@
 /* elementwise.c - copy, fill and arange on the CPU, for any dtypes and strides.
  *
- * A copy is cut into rows along the dimension that is densest in dst. Where src is densest along
- * another one (a transposition), rows are cut short and that dimension is walked first, so that the
- * cache lines which a row read are used up by the next ones. Threads share the rows. */
+ * A copy goes by rows along the dimension that is densest in dst. Where src is densest along
+ * another one (a transposition), it goes by square tiles: each tile is read along src's rows into a
+ * small buffer and written along dst's, so that no cache line is touched twice. Threads share the
+ * rows or tiles. */
 #include <omp.h>
 #include <string.h>
 
+#include "cpu/copy_row.h"
 #include "cpu/cpu.h"
 #include "cpu/walk.h"
 #include "dtype.h"
@@ -14,170 +16,10 @@
 enum {
     PIECE = 65536,         /* elements of a row that one step moves */
     LARGE_PIECE = 1 << 22, /* the same where nothing is converted */
-    TILE = 64,             /* the same in a transposition */
-    BUFFER = 1024,         /* elements on their way from one dtype to another */
-    MAX_STEPS = FASC_MAX_RANK + 1
+    TILE = 64,             /* a tile's sides */
+    CHUNK = 1024,          /* elements of a range that are computed together */
+    MAX_LOOPS = FASC_MAX_RANK + 2
 };
-
-typedef struct plan plan;
-typedef void (*row_function)(const plan *p, char *dst, const char *src, int64_t n);
-
-struct plan {
-    fasc_dtype dst_dtype, src_dtype;
-    int64_t dst_stride, src_stride; /* along a row, in elements */
-    int64_t length, piece;          /* elements of a row, and of one step along it */
-    row_function row;
-    /* The loops around a step, outermost first; `along` is the one over a row's pieces. */
-    int32_t rank, along;
-    int64_t shape[MAX_STEPS], dst_step[MAX_STEPS], src_step[MAX_STEPS]; /* bytes */
-};
-
-/* ---- rows ------------------------------------------------------------------- */
-
-#define MOVE(type)                                                                                 \
-    do {                                                                                           \
-        type *to_ = (type *)(void *)dst;                                                           \
-        const type *from_ = (const type *)(const void *)src;                                       \
-        int64_t ds_ = p->dst_stride, ss_ = p->src_stride;                                          \
-        for (int64_t i_ = 0; i_ < n; i_++) {                                                       \
-            to_[i_ * ds_] = from_[i_ * ss_];                                                       \
-        }                                                                                          \
-    } while (0)
-
-#define SPLAT(type)                                                                                \
-    do {                                                                                           \
-        type *to_ = (type *)(void *)dst, value_;                                                   \
-        memcpy(&value_, src, sizeof value_);                                                       \
-        for (int64_t i_ = 0; i_ < n; i_++) {                                                       \
-            to_[i_] = value_;                                                                      \
-        }                                                                                          \
-    } while (0)
-
-#define BY_SIZE(DO)                                                                                \
-    switch (fasc_dtype_size(p->dst_dtype)) {                                                       \
-    case 1:                                                                                        \
-        DO(uint8_t);                                                                               \
-        break;                                                                                     \
-    case 2:                                                                                        \
-        DO(uint16_t);                                                                              \
-        break;                                                                                     \
-    case 4:                                                                                        \
-        DO(uint32_t);                                                                              \
-        break;                                                                                     \
-    default:                                                                                       \
-        DO(uint64_t);                                                                              \
-    }
-
-static void row_same(const plan *p, char *dst, const char *src, int64_t n)
-{
-    if (p->dst_stride == 1 && p->src_stride == 1) {
-        memcpy(dst, src, (size_t)n * fasc_dtype_size(p->dst_dtype));
-    } else if (p->dst_stride == 1 && p->src_stride == 0) {
-        BY_SIZE(SPLAT)
-    } else {
-        BY_SIZE(MOVE)
-    }
-}
-
-/* Calls STEP for parts of at most BUFFER elements: `to` and `from` are their addresses, m their
- * number. */
-#define IN_PARTS(STEP)                                                                             \
-    do {                                                                                           \
-        int64_t dst_bytes_ = p->dst_stride * (int64_t)fasc_dtype_size(p->dst_dtype);               \
-        int64_t src_bytes_ = p->src_stride * (int64_t)fasc_dtype_size(p->src_dtype);               \
-        for (int64_t i_ = 0; i_ < n; i_ += BUFFER) {                                               \
-            int64_t m = n - i_ < BUFFER ? n - i_ : BUFFER;                                         \
-            char *to = dst + i_ * dst_bytes_;                                                      \
-            const char *from = src + i_ * src_bytes_;                                              \
-            STEP;                                                                                  \
-        }                                                                                          \
-    } while (0)
-
-/* Among f16, bf16 and f32: float32 holds all of them. */
-static void row_f32(const plan *p, char *dst, const char *src, int64_t n)
-{
-    if (p->dst_dtype == FASC_F32 && p->dst_stride == 1) {
-        fasc_load_f32((float *)(void *)dst, src, p->src_dtype, p->src_stride, n);
-    } else if (p->src_dtype == FASC_F32 && p->src_stride == 1) {
-        fasc_store_f32(dst, p->dst_dtype, p->dst_stride, (const float *)(const void *)src, n);
-    } else {
-        float part[BUFFER];
-        IN_PARTS(fasc_load_f32(part, from, p->src_dtype, p->src_stride, m);
-                 fasc_store_f32(to, p->dst_dtype, p->dst_stride, part, m));
-    }
-}
-
-static void row_f64(const plan *p, char *dst, const char *src, int64_t n)
-{
-    double part[BUFFER];
-    IN_PARTS(fasc_load_f64(part, from, p->src_dtype, p->src_stride, m);
-             fasc_store_f64(to, p->dst_dtype, p->dst_stride, part, m));
-}
-
-/* An i64 as a float64 that a narrower float can be rounded from as if from the i64: bits past the
- * 53 that fit are cut off and leave a 1 in the last place. */
-static double round_to_odd(int64_t x)
-{
-    const int64_t fits = (int64_t)1 << 53;
-    if (x >= -fits && x <= fits) {
-        return (double)x;
-    }
-    int64_t rest = x & 2047;
-    return (double)(x - rest + (rest != 0 ? 1024 : 0));
-}
-
-static void row_i64_to_float(const plan *p, char *dst, const char *src, int64_t n)
-{
-    double part[BUFFER];
-    IN_PARTS(for (int64_t i = 0; i < m; i++) {
-        part[i] = round_to_odd(((const int64_t *)(const void *)from)[i * p->src_stride]);
-    } fasc_store_f64(to, p->dst_dtype, p->dst_stride, part, m));
-}
-
-static int64_t load_integer(const char *p, fasc_dtype dtype)
-{
-    return dtype == FASC_I64   ? *(const int64_t *)(const void *)p
-           : dtype == FASC_I32 ? *(const int32_t *)(const void *)p
-                               : *(const uint8_t *)p;
-}
-
-static void store_integer(char *p, fasc_dtype dtype, int64_t x)
-{
-    if (dtype == FASC_I64) {
-        *(int64_t *)(void *)p = x;
-    } else if (dtype == FASC_I32) {
-        *(int32_t *)(void *)p = (int32_t)(x < INT32_MIN   ? INT32_MIN
-                                          : x > INT32_MAX ? INT32_MAX
-                                                          : x);
-    } else {
-        *(uint8_t *)p = (uint8_t)(x < 0 ? 0 : x > UINT8_MAX ? UINT8_MAX : x);
-    }
-}
-
-static void row_integers(const plan *p, char *dst, const char *src, int64_t n)
-{
-    int64_t dst_bytes = p->dst_stride * (int64_t)fasc_dtype_size(p->dst_dtype);
-    int64_t src_bytes = p->src_stride * (int64_t)fasc_dtype_size(p->src_dtype);
-    for (int64_t i = 0; i < n; i++) {
-        store_integer(dst + i * dst_bytes, p->dst_dtype,
-                      load_integer(src + i * src_bytes, p->src_dtype));
-    }
-}
-
-static row_function choose_row(fasc_dtype dst, fasc_dtype src)
-{
-    bool dst_float = fasc_dtype_is_float(dst), src_float = fasc_dtype_is_float(src);
-    if (dst == src) {
-        return row_same;
-    }
-    if (dst_float && src_float && dst != FASC_F64 && src != FASC_F64) {
-        return row_f32;
-    }
-    if (!dst_float && !src_float) {
-        return row_integers;
-    }
-    return src == FASC_I64 && dst != FASC_F64 ? row_i64_to_float : row_f64;
-}
 
 /* ---- planning --------------------------------------------------------------- */
 
@@ -215,61 +57,107 @@ static int32_t gather(const fasc_tensor *src, const fasc_tensor *dst, dimension 
     return kept;
 }
 
-/* The dimension along which src is densest, if that is not the last: -1. */
-static int32_t transposed(const dimension *d, int32_t rank)
+/* The dimension along which src is densest; the last one where that does as well. */
+static int32_t densest_in_src(const dimension *d, int32_t rank)
 {
-    int32_t best = rank - 1;
-    for (int32_t i = 0; i < rank - 1; i++) {
-        if (d[i].src < d[best].src && d[i].size >= 4) {
+    int32_t last = rank - 1, best = last;
+    for (int32_t i = 0; i < last; i++) {
+        if (d[i].src < d[best].src && d[i].src > 0 && d[i].size >= 4) {
             best = i;
         }
     }
-    return best == rank - 1 || d[rank - 1].size < 4 || d[best].src == 0 ? -1 : best;
+    return d[last].size >= 4 ? best : last;
 }
 
-static void add_loop(plan *p, int64_t size, int64_t dst_step, int64_t src_step)
+/* A dimension that is cut into pieces, and the loop over them. */
+typedef struct axis {
+    int64_t size, piece;
+    int32_t loop;
+} axis;
+
+typedef struct plan {
+    bool tiled;
+    axis along, across;    /* a row or tile: along dst's dense dimension, across it (tiles only) */
+    fasc_copy_row row;     /* straight from src to dst */
+    fasc_copy_row in, out; /* from src to a tile's buffer, and from there to dst */
+    int64_t dst_across;    /* bytes in dst from one of a tile's rows to the next */
+    int64_t src_along;     /* the same in src */
+    /* The loops around a row or tile, outermost first, with their steps in bytes. */
+    int32_t rank;
+    int64_t shape[MAX_LOOPS], dst_step[MAX_LOOPS], src_step[MAX_LOOPS];
+} plan;
+
+static int64_t pieces(int64_t size, int64_t piece)
 {
-    p->shape[p->rank] = size;
-    p->dst_step[p->rank] = dst_step * (int64_t)fasc_dtype_size(p->dst_dtype);
-    p->src_step[p->rank++] = src_step * (int64_t)fasc_dtype_size(p->src_dtype);
+    return (size + piece - 1) / piece;
+}
+
+static int32_t add_loop(plan *p, int64_t count, int64_t dst_step, int64_t src_step)
+{
+    p->shape[p->rank] = count;
+    p->dst_step[p->rank] = dst_step * (int64_t)fasc_dtype_size(p->row.dst_dtype);
+    p->src_step[p->rank] = src_step * (int64_t)fasc_dtype_size(p->row.src_dtype);
+    return p->rank++;
+}
+
+static axis cut_axis(plan *p, dimension d, int64_t piece)
+{
+    return (axis){d.size, piece, add_loop(p, pieces(d.size, piece), piece * d.dst, piece * d.src)};
 }
 
 static plan make_plan(const fasc_tensor *src, const fasc_tensor *dst, int threads)
 {
     dimension d[FASC_MAX_RANK];
-    int32_t rank = gather(src, dst, d), across = transposed(d, rank);
-    dimension inner = d[rank - 1];
-    plan p = {.dst_dtype = dst->dtype,
-              .src_dtype = src->dtype,
-              .dst_stride = inner.dst,
-              .src_stride = inner.src,
-              .length = inner.size,
-              .piece = across >= 0 ? TILE : PIECE,
-              .row = choose_row(dst->dtype, src->dtype)};
-    /* memcpy and memset know best how to move much at once. */
-    if (p.row == row_same && across < 0) {
-        int64_t share = (inner.size + threads - 1) / threads;
-        p.piece = share < PIECE ? PIECE : share > LARGE_PIECE ? LARGE_PIECE : share;
-    }
-    for (int32_t i = 0; i < rank - 1; i++) {
-        if (i != across) {
+    int32_t rank = gather(src, dst, d), last = rank - 1, dense = densest_in_src(d, rank);
+    dimension along = d[last], across = d[dense];
+    plan p = {.tiled = dense != last,
+              .row = fasc_copy_row_for(dst->dtype, along.dst, src->dtype, along.src),
+              .in = fasc_copy_row_for(dst->dtype, 1, src->dtype, across.src),
+              .out = fasc_copy_row_for(dst->dtype, along.dst, dst->dtype, TILE),
+              .dst_across = across.dst * (int64_t)fasc_dtype_size(dst->dtype),
+              .src_along = along.src * (int64_t)fasc_dtype_size(src->dtype)};
+    for (int32_t i = 0; i < last; i++) {
+        if (i != dense) {
             add_loop(&p, d[i].size, d[i].dst, d[i].src);
         }
     }
-    p.along = p.rank;
-    add_loop(&p, (inner.size + p.piece - 1) / p.piece, p.piece * inner.dst, p.piece * inner.src);
-    if (across >= 0) {
-        add_loop(&p, d[across].size, d[across].dst, d[across].src);
+    if (p.tiled) {
+        p.across = cut_axis(&p, across, TILE);
+        p.along = cut_axis(&p, along, TILE);
+        return p;
     }
+    /* memcpy and memset know best how to move much at once. */
+    int64_t most = p.row.plain ? LARGE_PIECE : PIECE, share = pieces(along.size, threads);
+    p.along = cut_axis(&p, along, share < PIECE ? PIECE : share < most ? share : most);
     return p;
 }
 
 /* ---- running ---------------------------------------------------------------- */
 
-/* Steps first .. end - 1 of the loops; false if it was canceled on the way. */
+static void move_tile(const plan *p, char *dst, const char *src, int64_t along, int64_t across)
+{
+    uint64_t buffer[TILE * TILE]; /* one row for each row of src */
+    char *tile = (char *)buffer;
+    int64_t size = (int64_t)fasc_dtype_size(p->row.dst_dtype);
+    for (int64_t i = 0; i < along; i++) {
+        p->in.move(&p->in, tile + i * TILE * size, src + i * p->src_along, across);
+    }
+    for (int64_t i = 0; i < across; i++) {
+        p->out.move(&p->out, dst + i * p->dst_across, tile + i * size, along);
+    }
+}
+
+/* How much of an axis the piece with this number holds. */
+static int64_t length_of(const axis *a, int64_t number)
+{
+    int64_t left = a->size - number * a->piece;
+    return left < a->piece ? left : a->piece;
+}
+
+/* Rows or tiles first .. end - 1; false if it was canceled on the way. */
 static bool run_steps(const plan *p, char *dst, const char *src, int64_t first, int64_t end)
 {
-    int64_t index[MAX_STEPS], rest = first;
+    int64_t index[MAX_LOOPS], rest = first;
     for (int32_t i = p->rank - 1; i >= 0; i--) {
         index[i] = rest % p->shape[i];
         rest /= p->shape[i];
@@ -280,8 +168,12 @@ static bool run_steps(const plan *p, char *dst, const char *src, int64_t first, 
         if (fasc_stop_at(step - first)) {
             return false;
         }
-        int64_t left = p->length - index[p->along] * p->piece;
-        p->row(p, dst, src, left < p->piece ? left : p->piece);
+        int64_t along = length_of(&p->along, index[p->along.loop]);
+        if (p->tiled) {
+            move_tile(p, dst, src, along, length_of(&p->across, index[p->across.loop]));
+        } else {
+            p->row.move(&p->row, dst, src, along);
+        }
         int32_t i = p->rank - 1;
         for (; i > 0 && index[i] == p->shape[i] - 1; i--) {
             dst -= index[i] * p->dst_step[i];
@@ -335,7 +227,7 @@ fasc_status fasc_cpu_fill(fasc_tensor *t, double value)
 fasc_status fasc_cpu_arange(fasc_tensor *t, double start, double step)
 {
     const fasc_walk walk = fasc_walk_over(t);
-    const int64_t chunks = (t->numel + BUFFER - 1) / BUFFER;
+    const int64_t chunks = (t->numel + CHUNK - 1) / CHUNK;
     bool done = true;
 #pragma omp parallel for schedule(static) num_threads(fasc_threads_for(t->numel * 16)) \
     reduction(&& : done)
@@ -344,8 +236,8 @@ fasc_status fasc_cpu_arange(fasc_tensor *t, double start, double step)
             done = false;
             continue;
         }
-        double part[BUFFER];
-        int64_t first = c * BUFFER, n = t->numel - first < BUFFER ? t->numel - first : BUFFER;
+        double part[CHUNK];
+        int64_t first = c * CHUNK, n = t->numel - first < CHUNK ? t->numel - first : CHUNK;
         for (int64_t i = 0; i < n; i++) {
             part[i] = start + (double)(first + i) * step;
         }
