@@ -13,6 +13,7 @@ local progress = require "fasc.progress"
 local record = require "fasc.record"
 local report = require "fasc.report"
 local results = require "fasc.results"
+local roofline = require "fasc.roofline"
 
 local M = {pow2 = axes.pow2, range = axes.range}
 
@@ -33,6 +34,7 @@ local M = {pow2 = axes.pow2, range = axes.range}
 ---@field timing table?     fasc.TimingOptions of its own; the command line's come before them
 ---@field baseline table?   {"kernel", "naive"}: speed-ups are over this value of this axis
 ---@field columns table[]?  more columns: {title, width, function(row) return text end}
+---@field calibrates boolean? its results are the device's ceilings: see fasc.roofline
 ---@field finish (fun(rows, write, options): table?, boolean?)? concludes from all rows: prints with
 ---                         write(line), returns a summary to record and whether it is a failure
 local FIELDS = {
@@ -42,7 +44,7 @@ local FIELDS = {
     op = {is = "function", required = true}, check = {is = "function"},
     flops = {is = "function"}, bytes = {is = "function"}, weight = {is = "function"},
     timing = {is = "table"}, baseline = {is = "table"}, columns = {is = "table"},
-    finish = {is = "function"},
+    calibrates = {is = "boolean"}, finish = {is = "function"},
 }
 
 -- Every sweep has this axis.
@@ -147,6 +149,18 @@ function Run:compare_with_baseline(row)
     end
 end
 
+-- Ceilings come from calibrating sweeps. Others may raise them, but not by a script's formulas.
+function Run:compare_with_roof(row)
+    if not row.timing then
+        return
+    end
+    local own_formula = self.sweep.flops or self.sweep.bytes
+    if row.check and (self.sweep.calibrates or self.ceilings:known() and not own_formula) then
+        self.ceilings:learn(row)
+    end
+    row.roof = row.roof or self.ceilings:share(row)
+end
+
 -- Splits the points into those to measure and those that are done.
 function Run:plan_points(points)
     for _, point in ipairs(points) do
@@ -236,6 +250,7 @@ function Run:measure_all()
             row = measure.point(self.sweep, point, settings)
         end
         self:compare_with_baseline(row)
+        self:compare_with_roof(row)
         bar:clear()
         self:keep(row)
         bar:finish(label, row.wall, report.outcome(row))
@@ -274,7 +289,7 @@ local function new_run(sweep, list, o, argv, write)
     devices.set_default(device.name)
     return setmetatable({
         sweep = sweep, list = list, o = o, argv = argv, device = device,
-        write = write or print_line,
+        write = write or print_line, ceilings = roofline.of(device),
         where = environment.collect(device), rows = {}, points = {}, done = {}, baselines = {},
         resumed = 0,
     }, Run)
@@ -298,7 +313,7 @@ local function run(sweep, list, o, argv, write)
     end
     r:plan_points(points)
     local format = o.csv and "csv" or o.markdown and "markdown" or "text"
-    r.report = report.new(sweep, list, r.device, o, format, r.write)
+    r.report = report.new(sweep, list, r, format)
     r.prose = function(text)
         return not o.json and r.report.table:prose(text)
     end

@@ -33,7 +33,9 @@ local STATUS_OF_ERROR = {ENOMEM = "out_of_memory", EUNSUPPORTED = "unsupported"}
 ---@field check fasc.Verdict?
 ---@field flops number?    of one call
 ---@field bytes number?    that one call must move
+---@field dtype string?    what it computes with
 ---@field plan table?      which kernel ran, and why
+---@field roof {share: number, bound: string}? the share of what the device can do
 ---@field peak_memory number? bytes that tensors held at most
 ---@field wall number      seconds that the point took in all
 
@@ -64,7 +66,7 @@ local function run(sweep, row, o)
     local point = row.point
     local inputs = sweep.setup and sweep.setup(point, o.own) or nil
     local op = sweep.op(point, inputs, o.own)
-    row.plan = op.plan
+    row.plan, row.dtype = op.plan, op.dtype
     row.flops = cost(sweep, "flops", point, op, o.own)
     row.bytes = cost(sweep, "bytes", point, op, o.own)
     if o.check then

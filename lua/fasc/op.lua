@@ -21,6 +21,7 @@ local M = {}
 ---@field device fasc.Device
 ---@field flops number        of one call
 ---@field bytes number        that one call must move: each input read once, each output written
+---@field dtype string?       of what it computes with; nil where it only moves data
 ---@field plan fasc.Plan?     of attention
 ---@field outputs table<string, fasc.Tensor>
 local Op = {}
@@ -61,7 +62,7 @@ function M.attention(q, k, v, opts)
     local plan = call:plan()
     return new("attention", C.FASC_OP_ATTENTION, {
         args = call.args, call = call, outputs = call.outputs, device = q.device,
-        plan = plan, flops = plan.flops, bytes = plan.bytes,
+        plan = plan, flops = plan.flops, bytes = plan.bytes, dtype = q.dtype,
         q = q, k = k, v = v, opts = opts or {},
     })
 end
@@ -73,7 +74,7 @@ function M.matmul(a, b, opts)
     return new("matmul", C.FASC_OP_MATMUL, {
         args = call.args, call = call, outputs = {out = call.out}, device = a.device,
         flops = 2 * call.out:numel() * a.shape[a.rank],
-        bytes = size(a) + size(b) + size(call.out),
+        bytes = size(a) + size(b) + size(call.out), dtype = a.dtype,
     })
 end
 

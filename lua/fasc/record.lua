@@ -7,6 +7,7 @@
 --               host_overhead: seconds of one call (spread, rse: shares of the median)
 --   rates       flops, bytes of one call; flops_per_second, bytes_per_second at the median
 --   speedup     the baseline's median over this one's
+--   roof        share of what the device can do at least, and what bounds it (see roofline.lua)
 --   check       share (largest error over its bound), rows, method, outputs
 --   plan        the kernel that ran, its configuration and why
 --   peak_memory bytes that tensors held at most while it ran
@@ -111,6 +112,7 @@ function M.of(row, sweep, list, own, where)
         {"timing", pick(row.timing, TIMING)},
         {"rates", rates(row)},
         {"speedup", finite(row.speedup)},
+        {"roof", pick(row.roof, {"share", "bound"})},
         {"check", check(row.check)},
         {"plan", pick(row.plan, PLAN)},
         {"peak_memory", row.peak_memory},
@@ -131,7 +133,7 @@ end
 ---@return fasc.Row
 function M.row(kept)
     local row = {status = kept.status, reason = kept.reason, point = kept.point,
-        plan = kept.plan, peak_memory = kept.peak_memory}
+        plan = kept.plan, peak_memory = kept.peak_memory, roof = kept.roof}
     if kept.timing then
         row.timing = {}
         for _, name in ipairs(TIMING) do

@@ -71,7 +71,8 @@ function M.note(row)
 end
 
 -- The columns after the axes': {title, width, cell of a row}.
-local function measured_columns(sweep, on_cpu)
+local function measured_columns(sweep, run)
+    local on_cpu = run.device.name == "cpu"
     local scale, prefix = on_cpu and 1e9 or 1e12, on_cpu and "G" or "T"
     local columns = {
         {"median", 8, function(row) return row.timing and M.time(row.timing.median) or "-" end},
@@ -83,6 +84,11 @@ local function measured_columns(sweep, on_cpu)
             return row.check and ("%.2f"):format(row.check.share) or "-"
         end},
     }
+    if run.ceilings:known() then
+        columns[#columns + 1] = {"of roof", 11, function(row)
+            return row.roof and ("%.0f%% %s"):format(100 * row.roof.share, row.roof.bound) or "-"
+        end}
+    end
     if sweep.baseline then
         columns[#columns + 1] = {"vs " .. tostring(sweep.baseline[2]), 8, function(row)
             return row.speedup and M.digits(row.speedup) .. "x" or "-"
@@ -110,12 +116,10 @@ Report.__index = Report
 
 ---@param sweep fasc.Sweep
 ---@param list fasc.Axis[]
----@param device fasc.Device
----@param own table the sweep's own options
+---@param run {device: fasc.Device, ceilings: fasc.Ceilings, o: table, write: fun(line: string)}
 ---@param format "text"|"markdown"|"csv"
----@param write fun(line: string)
 ---@return fasc.Report
-function M.new(sweep, list, device, own, format, write)
+function M.new(sweep, list, run, format)
     local columns, cells, fixed = {}, {}, {}
     local function add(title, width, cell, align)
         columns[#columns + 1] = {title = title, width = width, align = align or "right"}
@@ -129,18 +133,18 @@ function M.new(sweep, list, device, own, format, write)
         end
     end
     for _, spec in ipairs(sweep.options or {}) do
-        fixed[#fixed + 1] = spec[1] .. " " .. tostring(own[spec[1]])
+        fixed[#fixed + 1] = spec[1] .. " " .. tostring(run.o[spec[1]])
     end
-    for _, column in ipairs(measured_columns(sweep, device.name == "cpu")) do
+    for _, column in ipairs(measured_columns(sweep, run)) do
         add(unpack(column))
     end
     add("", 0, M.note, "left")
     return setmetatable({
-        table = tables.new(columns, format, write),
+        table = tables.new(columns, format, run.write),
         cells = cells,
         fixed = table.concat(fixed, ", "),
         sweep = sweep,
-        device = device,
+        device = run.device,
     }, Report)
 end
 
