@@ -46,7 +46,7 @@ typedef struct fasc_cuda_attention {
                   const fasc_attention_plan *plan, int32_t index, fasc_cuda_stage *stage);
 } fasc_cuda_attention;
 
-extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas;
+extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas, fasc_cuda_flash_sm80;
 
 /* ---- the plain kernels (params.c) --------------------------------------------------- */
 
@@ -64,6 +64,10 @@ fasc_cuda_chunk fasc_cuda_chunk_of(const fasc_problem *problem, int64_t rows);
 /* The next chunk after `c` (the first when c->heads is 0); false when there is none. */
 bool fasc_cuda_next_chunk(const fasc_problem *problem, const fasc_cuda_chunk *size,
                           fasc_chunk_params *c);
+
+/* Tensors that calls make up (params.c). */
+/* A contiguous tensor of t's shape and dtype at `data`. */
+fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data);
 
 /* True where P must be made: something other than logits is wanted. */
 bool fasc_cuda_wants_softmax(const fasc_problem *problem);

@@ -27,9 +27,6 @@ typedef struct fasc_blas_layout {
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                      int64_t rows);
 
-/* A contiguous tensor of t's shape and dtype at `data`. */
-fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data);
-
 fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
                            fasc_attention_plan *plan);
 fasc_status fasc_blas_run(const fasc_cuda_call *call);

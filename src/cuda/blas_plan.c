@@ -103,19 +103,6 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     return l;
 }
 
-fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data)
-{
-    fasc_tensor made = *t;
-    int64_t stride = 1;
-    for (int32_t i = t->rank - 1; i >= 0; i--) {
-        made.stride[i] = stride;
-        stride *= t->shape[i];
-    }
-    made.data = data;
-    made.storage = NULL;
-    return made;
-}
-
 /* ---- the plan ------------------------------------------------------------------------------ */
 
 /* Names the tensors that are copied: another path serves a layout, but never unnamed. */

@@ -1,6 +1,12 @@
-/* configs.c - every configuration that ships, written out. A kernel family adds a block of rows
- * here for each set of macros that its planner can choose. */
+/* configs.c - every configuration that ships. A kernel family adds rows here for each set of macros
+ * that its planner can choose. */
 #include "cuda/configs.h"
+
+#include <stdio.h>
+
+#include "cuda/flash_sm80.h"
+
+#include "flash_params.h"
 
 #define COPY_TO(source, target)                                                                    \
     {                                                                                              \
@@ -17,7 +23,9 @@
     }
 
 /* clang-format off */
-static const fasc_cuda_config CONFIG[] = {
+static const struct {
+    const char *source, *macros, *arch;
+} CONFIG[] = {
     {"kernels/generate.cu", "ELEMENT=f16 RANDOM=1", NULL},
     {"kernels/generate.cu", "ELEMENT=bf16 RANDOM=1", NULL},
     {"kernels/generate.cu", "ELEMENT=f32 RANDOM=1", NULL},
@@ -46,7 +54,32 @@ static const fasc_cuda_config CONFIG[] = {
 };
 /* clang-format on */
 
-const fasc_cuda_config *fasc_cuda_config_at(int32_t i)
+/* Every row of flash_sm80's table in f16 and bf16, with each kind of scores, with and without O. */
+static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
-    return i >= 0 && i < (int32_t)(sizeof CONFIG / sizeof *CONFIG) ? &CONFIG[i] : NULL;
+    enum { VARIANTS = 16 };
+    if (i >= fasc_sm80_config_count() * VARIANTS) {
+        return false;
+    }
+    int32_t variant = i % VARIANTS;
+    config->source = "kernels/flash_sm80.cu";
+    config->arch = NULL;
+    fasc_sm80_macros(&FASC_SM80_CONFIG[i / VARIANTS], variant & 1, variant >> 1 & 3, variant >> 3,
+                     config->macros, sizeof config->macros);
+    return true;
+}
+
+bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
+{
+    const int32_t written = sizeof CONFIG / sizeof *CONFIG;
+    if (i < 0) {
+        return false;
+    }
+    if (i >= written) {
+        return sm80_config(i - written, config);
+    }
+    config->source = CONFIG[i].source;
+    config->arch = CONFIG[i].arch;
+    snprintf(config->macros, sizeof config->macros, "%s", CONFIG[i].macros);
+    return true;
 }

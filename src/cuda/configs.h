@@ -5,11 +5,12 @@
 #include "backend.h"
 
 typedef struct fasc_cuda_config {
-    const char *source, *macros;
+    const char *source;
     const char *arch; /* the only one that it is for; NULL = any */
+    char macros[192];
 } fasc_cuda_config;
 
-/* The i-th; NULL past the last. */
-const fasc_cuda_config *fasc_cuda_config_at(int32_t i);
+/* The i-th; false past the last. */
+bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config);
 
 #endif

@@ -96,3 +96,16 @@ bool fasc_cuda_wants_softmax(const fasc_problem *problem)
     const fasc_attention_args *args = problem->args;
     return args->out || args->lse || args->row_max || args->masked || args->probs;
 }
+
+fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data)
+{
+    fasc_tensor made = *t;
+    int64_t stride = 1;
+    for (int32_t i = t->rank - 1; i >= 0; i--) {
+        made.stride[i] = stride;
+        stride *= t->shape[i];
+    }
+    made.data = data;
+    made.storage = NULL;
+    return made;
+}

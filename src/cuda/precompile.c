@@ -41,25 +41,28 @@ static fasc_status check_archs(const char *list)
                                    list, ALL_ARCHS);
 }
 
-/* Number `index` of the products; *count: how many there are. */
-static const fasc_cuda_config *find(const char *archs, int32_t index, char arch[16], int32_t *count)
+/* Number `index` of the products into *found; *count: how many there are. */
+static bool find(const char *archs, int32_t index, char arch[16], fasc_cuda_config *found,
+                 int32_t *count)
 {
-    const fasc_cuda_config *found = NULL, *config;
+    fasc_cuda_config config;
     char at_arch[16];
+    bool is_there = false;
     *count = 0;
     while (next_arch(&archs, at_arch)) {
-        for (int32_t i = 0; (config = fasc_cuda_config_at(i)); i++) {
-            if (config->arch && strcmp(config->arch, at_arch) != 0) {
+        for (int32_t i = 0; fasc_cuda_config_at(i, &config); i++) {
+            if (config.arch && strcmp(config.arch, at_arch) != 0) {
                 continue;
             }
             if (*count == index) {
-                found = config;
+                *found = config;
+                is_there = true;
                 snprintf(arch, 16, "%s", at_arch);
             }
             ++*count;
         }
     }
-    return found;
+    return is_there;
 }
 
 fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_report *report,
@@ -71,16 +74,17 @@ fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_
     if (status != FASC_OK) {
         return status;
     }
-    const fasc_cuda_config *config = find(archs, index, arch, count);
+    fasc_cuda_config config;
+    bool is_there = find(archs, index, arch, &config, count);
     if (!report) {
         return FASC_OK;
     }
-    if (!config) {
+    if (!is_there) {
         return fasc_fail(FASC_EINVAL, "precompile: index: %d is not below the count, %d",
                          (int)index, (int)*count);
     }
     const fasc_jit_unit *unit;
-    status = fasc_jit_compile(config->source, config->macros, arch, &unit);
+    status = fasc_jit_compile(config.source, config.macros, arch, &unit);
     if (status == FASC_OK) {
         *report = unit->report;
     }
