@@ -219,8 +219,8 @@ describe("saving", function()
             {"holds a NUL", at "never.safetensors", {["a\0b"] = t}},
             {"is the format's own", at "never.safetensors", {__metadata__ = t}},
             {"no UTF-8", at "never.safetensors", {["\255"] = t}},
-            {"'k' must be a string, number or boolean, got a table", at "never.safetensors", {t = t},
-                {metadata = {k = {}}}},
+            {"'k' must be a string, number or boolean, got a table", at "never.safetensors",
+                {t = t}, {metadata = {k = {}}}},
             {"save: tensor: must be a tensor, got nil", at "never.npy", nil},
             {"unknown option 'meta'", at "never.safetensors", {t = t}, {meta = {}}},
         }
