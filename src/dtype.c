@@ -19,12 +19,16 @@ static const struct {
     [FASC_U8] = {"u8", 1},
 };
 
-static const char *const SPELLING[] = {"f16",   "bf16",    "f32",      "f64",     "i32",     "i64",
-                                       "u8",    "float16", "bfloat16", "float32", "float64", "half",
-                                       "float", "double",  "int32",    "int64",   "uint8"};
-static const fasc_dtype SPELLED[] = {FASC_F16, FASC_BF16, FASC_F32,  FASC_F64, FASC_I32, FASC_I64,
-                                     FASC_U8,  FASC_F16,  FASC_BF16, FASC_F32, FASC_F64, FASC_F16,
-                                     FASC_F32, FASC_F64,  FASC_I32,  FASC_I64, FASC_U8};
+static const struct {
+    const char *name;
+    fasc_dtype dtype;
+} SPELLING[] = {
+    {"f16", FASC_F16},       {"bf16", FASC_BF16},   {"f32", FASC_F32},     {"f64", FASC_F64},
+    {"i32", FASC_I32},       {"i64", FASC_I64},     {"u8", FASC_U8},       {"float16", FASC_F16},
+    {"bfloat16", FASC_BF16}, {"float32", FASC_F32}, {"float64", FASC_F64}, {"half", FASC_F16},
+    {"float", FASC_F32},     {"double", FASC_F64},  {"int32", FASC_I32},   {"int64", FASC_I64},
+    {"uint8", FASC_U8},
+};
 enum { SPELLINGS = sizeof SPELLING / sizeof *SPELLING };
 
 static bool is_dtype(fasc_dtype dtype)
@@ -51,13 +55,15 @@ fasc_status fasc_dtype_parse(const char *name, fasc_dtype *dtype)
     if (status != FASC_OK) {
         return status;
     }
+    const char *names[SPELLINGS];
     for (int i = 0; i < SPELLINGS; i++) {
-        if (strcmp(name, SPELLING[i]) == 0) {
-            *dtype = SPELLED[i];
+        if (strcmp(name, SPELLING[i].name) == 0) {
+            *dtype = SPELLING[i].dtype;
             return FASC_OK;
         }
+        names[i] = SPELLING[i].name;
     }
-    const char *nearest = fasc_nearest_name(name, SPELLING, SPELLINGS);
+    const char *nearest = fasc_nearest_name(name, names, SPELLINGS);
     return fasc_fail(
         FASC_EINVAL, "dtype_parse: '%s' is not one of f16, bf16, f32, f64, i32, i64, u8%s%s%s",
         name, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");

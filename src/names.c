@@ -1,4 +1,4 @@
-/* names.c - the nearest known name, by Levenshtein distance. */
+/* names.c - the nearest known name, by Damerau-Levenshtein distance. */
 #include "names.h"
 
 #include <ctype.h>
@@ -11,22 +11,30 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Insertions, deletions and substitutions from a to b; both at most LONGEST letters. */
+/* Letters to insert, delete, replace, or exchange with their neighbour, from a to b; both at most
+ * LONGEST letters. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[LONGEST + 1], columns = strlen(b);
+    /* Row i holds the distances of a's first i letters to each beginning of b. */
+    size_t rows[3][LONGEST + 1], columns = strlen(b);
+    size_t *last = rows[0], *row = rows[1], *next = rows[2];
     for (size_t j = 0; j <= columns; j++) {
         row[j] = j;
     }
     for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
+        next[0] = i;
         for (size_t j = 1; j <= columns; j++) {
-            size_t differ = tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]);
-            size_t best = least(diagonal + differ, least(row[j], row[j - 1]) + 1);
-            diagonal = row[j];
-            row[j] = best;
+            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+            next[j] = least(row[j - 1] + (x != y), least(row[j], next[j - 1]) + 1);
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+                y == tolower((unsigned char)a[i - 2])) {
+                next[j] = least(next[j], last[j - 2] + 1);
+            }
         }
+        size_t *oldest = last;
+        last = row;
+        row = next;
+        next = oldest;
     }
     return row[columns];
 }

@@ -100,12 +100,21 @@ static bool same_elements(const fasc_tensor *a, const fasc_tensor *b)
 
 static fasc_status copy(const fasc_tensor *src, fasc_tensor *dst);
 
+/* Contiguous memory of t's shape, for elements on their way. */
+static fasc_status stage(const fasc_tensor *t, fasc_device *device, fasc_dtype dtype,
+                         fasc_tensor **made)
+{
+    fasc_status status = fasc_tensor_empty(device, dtype, t->rank, t->shape, made);
+    return status == FASC_OK ? status
+                             : fasc_fail(status, "tensor_copy: staging: %s", fasc_last_error());
+}
+
 /* A contiguous copy of src on a device, as dtype. */
 static fasc_status duplicate(const fasc_tensor *src, fasc_device *device, fasc_dtype dtype,
                              fasc_tensor **made)
 {
     fasc_tensor *t = NULL;
-    fasc_status status = fasc_tensor_empty(device, dtype, src->rank, src->shape, &t);
+    fasc_status status = stage(src, device, dtype, &t);
     if (status == FASC_OK) {
         status = copy(src, t);
     }
@@ -154,7 +163,7 @@ static fasc_status transfer(const fasc_tensor *src, fasc_tensor *dst)
         status = duplicate(src, from, wire, &sent);
     }
     if (status == FASC_OK && !dst_ready) {
-        status = fasc_tensor_empty(to, wire, dst->rank, dst->shape, &received);
+        status = stage(dst, to, wire, &received);
     }
     if (status == FASC_OK) {
         const void *out = src_ready ? src->data : sent->data;

@@ -38,6 +38,7 @@ static void a_wrong_name_gets_a_hint(void)
     fasc_dtype dtype = FASC_U8;
     CHECK_FAIL(fasc_dtype_parse("fp16", &dtype), FASC_EINVAL, "did you mean 'f16'?");
     CHECK_FAIL(fasc_dtype_parse("bfloat61", &dtype), FASC_EINVAL, "did you mean 'bfloat16'?");
+    CHECK_FAIL(fasc_dtype_parse("flaot", &dtype), FASC_EINVAL, "did you mean 'float'?");
     CHECK_FAIL(fasc_dtype_parse("F32", &dtype), FASC_EINVAL, "did you mean 'f32'?");
     CHECK_FAIL(fasc_dtype_parse("complex128", &dtype), FASC_EINVAL,
                "'complex128' is not one of f16, bf16, f32, f64, i32, i64, u8");
