@@ -124,14 +124,25 @@ static fasc_status parse_name(const char *name, const char **backend, int32_t *i
                      name);
 }
 
-static fasc_status check_index(const fasc_backend *backend, int32_t index)
+/* Whatever keeps a backend from counting: none of its devices can be used. */
+static fasc_status count_devices(const fasc_backend *backend, int32_t *count)
 {
-    int32_t count = 0;
-    fasc_status status = backend->count(&count);
+    fasc_status status = backend->count(count);
     if (status != FASC_OK) {
+        *count = 0;
         return fasc_fail(FASC_ENODEVICE, "%s", fasc_last_error());
     }
-    count = count < MAX_DEVICES ? count : MAX_DEVICES;
+    *count = *count < MAX_DEVICES ? *count : MAX_DEVICES;
+    return FASC_OK;
+}
+
+static fasc_status check_index(const fasc_backend *backend, int32_t index)
+{
+    int32_t count;
+    fasc_status status = count_devices(backend, &count);
+    if (status != FASC_OK) {
+        return status;
+    }
     if (index >= count) {
         return fasc_fail(FASC_ENODEVICE, "%s:%d: no such device, there %s %d", backend->name, index,
                          count == 1 ? "is" : "are", count);
@@ -236,17 +247,19 @@ fasc_status fasc_device_get_info(fasc_device *device, fasc_device_info *info)
 fasc_status fasc_device_count(const char *backend, int32_t *count)
 {
     const fasc_backend *found;
+    int32_t n = 0;
     fasc_status status = fasc_check_pointer("device_count", "backend", backend);
     if (status == FASC_OK) {
         status = fasc_check_pointer("device_count", "count", count);
     }
-    if (status != FASC_OK) {
-        return status;
-    }
-    *count = 0;
-    status = fasc_backend_find(backend, &found);
     if (status == FASC_OK) {
-        status = found->count(count);
+        status = fasc_backend_find(backend, &found);
+    }
+    if (status == FASC_OK) {
+        status = count_devices(found, &n);
+    }
+    if (status == FASC_OK || status == FASC_ENODEVICE) {
+        *count = n;
     }
     return status;
 }

@@ -9,10 +9,6 @@
 
 #include "backend.h"
 
-/* Until those parts land, a program may be linked without them. */
-#pragma weak fasc_matmul
-#pragma weak fasc_attention
-
 /* A sample lasts at least this long: 500 times the half microsecond that a GPU's events
  * resolve, 5000 times what reading the CPU's clock costs. */
 #define MIN_SAMPLE_SECONDS 250e-6

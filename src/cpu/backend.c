@@ -7,13 +7,6 @@
 #include "cpu/isa.h"
 #include "system.h"
 
-/* Until those parts land, a program may be linked without them. */
-#pragma weak fasc_cpu_matmul
-#pragma weak fasc_cpu_kernel
-#pragma weak fasc_cpu_plan
-#pragma weak fasc_cpu_run
-#pragma weak fasc_cpu_sample
-
 static fasc_status count(int32_t *n)
 {
     *n = 1;
