@@ -208,7 +208,10 @@ static void a_view_stays_inside(void)
 {
     const int64_t shape[] = {4, 6}, whole[] = {24}, more[] = {25}, one[] = {1}, zero[] = {0};
     const int64_t rows[] = {4, 6}, wide[] = {7, 1}, broadcast[] = {0, 1}, huge[] = {INT64_MAX / 2};
+    const int64_t five[] = {5};
     fasc_tensor *base = counting(2, shape), *view = NULL, *tail = NULL;
+    CHECK_OK(fasc_tensor_view(base, 19, 1, five, NULL, &view));
+    fasc_tensor_free(view);
     CHECK_OK(fasc_tensor_view(base, 0, 1, whole, NULL, &view));
     fasc_tensor_free(view);
     CHECK_OK(fasc_tensor_view(base, 23, 1, one, huge, &tail));
@@ -222,6 +225,7 @@ static void a_view_stays_inside(void)
                "tensor_view: offset 0 and 25 elements from there pass the end of base's storage, "
                "which holds 24");
     CHECK_FAIL(fasc_tensor_view(base, 24, 1, one, NULL, &view), FASC_EINVAL, "offset 24 and 1");
+    CHECK_FAIL(fasc_tensor_view(base, 20, 1, five, NULL, &view), FASC_EINVAL, "offset 20 and 5");
     CHECK_FAIL(fasc_tensor_view(base, INT64_MAX, 1, one, NULL, &view), FASC_EINVAL, "pass the end");
     CHECK_FAIL(fasc_tensor_view(base, -1, 1, one, NULL, &view), FASC_EINVAL,
                "tensor_view: offset: -1 is negative");
