@@ -252,6 +252,7 @@ static void reshape_gives_strides_where_they_exist(void)
     static const reshape_case CASE[] = {
         {2, 1, {4, 6}, {6, 1}, {24}, {1}, true},
         {1, 3, {24}, {1}, {2, 3, 4}, {12, 4, 1}, true},
+        {1, 3, {24}, {1}, {1, 24, 1}, {24, 1, 1}, true},
         {2, 3, {4, 6}, {1, 4}, {2, 2, 6}, {2, 1, 4}, true},   /* transposed, first split */
         {2, 1, {4, 6}, {1, 4}, {24}, {0}, false},             /* transposed, merged */
         {2, 2, {4, 6}, {12, 1}, {2, 12}, {0}, false},         /* padded rows, merged */
