@@ -217,12 +217,13 @@ function M.matmul(op)
     local alpha = op.call.args.alpha
     local d = out:compare(matmul.matmul(a:to "f64", b:to "f64", {alpha = alpha}))
     local failed = math.max(d.mismatch, d.max_abs > bound and 1 or 0)
+    local share = d.max_abs > 0 and d.max_abs / bound or 0
     return {
-        share = d.max_abs / bound, failed = failed, method = "all of it with float64",
+        share = share, failed = failed, method = "all of it with float64",
         message = failed > 0 and ("out: max |x - ref| %.3g, where %.3g is allowed, and %.0f NaN or "
             .. "infinite elements"):format(d.max_abs, bound, d.mismatch) or nil,
         outputs = {{name = "out", count = d.count, failed = failed, max_abs = d.max_abs,
-            share = d.max_abs / bound}},
+            share = share}},
     }
 end
 

@@ -250,3 +250,44 @@ describe("--isolate", function()
         end
     end)
 end)
+
+describe("calibrate", function()
+    it("gives later sweeps the share of what the device can do", function()
+        local cache = "XDG_CACHE_HOME=" .. shell.quote(folder) .. " "
+        local result = shell.sh(cache .. shell.command("calibrate", "--quiet", "--no-output",
+            "--mebibytes", "1", "--side", "64", "--axis", "case=copy,fill,matmul f32",
+            unpack(QUICK)))
+        assert.equal(0, result.code, result.err)
+        assert.truthy(result.out:find("3 points: 3 measured", 1, true), result.out)
+        local kept = json.decode(shell.read(folder .. "/fasc/ceilings.json"))
+        local _, ceilings = next(kept)
+        assert.is_true(ceilings.rate.f32 > 0)
+        result = shell.sh(cache .. shell.command("sweep_seqlen", "--quiet", "--no-output",
+            "--axis", "seqlen=32", "--axis", "kernel=naive", unpack(QUICK)))
+        assert.equal(0, result.code, result.err)
+        assert.truthy(result.out:find "of roof +vs naive\n", result.out)
+        assert.truthy(result.out:find "%d+%% compute ", result.out)
+    end)
+end)
+
+describe("bench_cpu", function()
+    it("gives no verdict when cases are missing", function()
+        local result = bench("bench_cpu", "--quiet", "--no-output", "--axis", "case=sgemm",
+            "--max-samples", "1")
+        assert.equal(1, result.code, result.err)
+        assert.truthy(result.out:find("1 point: 1 measured", 1, true), result.out)
+        assert.truthy(result.out:find("7 cases were not measured: no verdict", 1, true), result.out)
+    end)
+
+    it("measures memory in a process of its own", function()
+        local result = bench("-e", [[
+            local fasc = require "fasc"
+            local grown = require("fasc.process").peak_growth(function()
+                local t = fasc.ones({2^23}) -- 32 MiB
+                t:free()
+            end)
+            print(grown / 2^20)]])
+        assert.equal(0, result.code, result.err)
+        assert.near(32, tonumber(result.out), 4)
+    end)
+end)

@@ -81,6 +81,20 @@ describe("a check of a matrix product", function()
     end)
 end)
 
+describe("a check of zeros", function()
+    it("has no error", function()
+        local zeros = support.zeros {8, 8}
+        local op = fasc.op.matmul(zeros, zeros)
+        op:run()
+        assert.equal(0, op:check().share)
+        assert.equal(0, op:check().failed)
+        local q = support.zeros {1, 1, 8, 16}
+        op = fasc.op.attention(q, q, q, {kernel = "naive", want = {"out", "logits", "lse"}})
+        op:run()
+        assert.equal(0, op:check().failed)
+    end)
+end)
+
 describe("a comparison with stored values", function()
     local values = {}
     for i = 1, 50 do
