@@ -109,10 +109,18 @@ void host_signals_install(lua_State *L);
 bool host_interrupted(void);
 void host_interrupt_clear(void);
 
-/* ---- repl.c, devices.c --------------------------------------------------------- */
+/* ---- repl.c, history.c: the prompt ----------------------------------------------- */
 
 /* Reads lines at the prompt, or from stdin, until it ends. Returns the exit status. */
 int host_run_repl(lua_State *L);
+
+/* The prompt's history: open gives it to a line editor, with the lines of earlier prompts. */
+struct editline;
+void host_history_open(struct editline *edit);
+void host_history_add(const char *line);
+void host_history_close(void);
+
+/* ---- devices.c --------------------------------------------------------------------- */
 
 /* Prints every device, or why there is none. Returns the exit status. */
 int host_list_devices(void);

@@ -1,5 +1,6 @@
 /* options.c - the command line of fasc-bench: one table of options, from which parsing, --help and
  * the suggestion for a mistyped option follow. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +54,13 @@ static const option_row OPTIONS[] = {
 };
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 
-static bool usage_error(const char *format, const char *a, const char *b)
+__attribute__((format(printf, 1, 2))) static bool usage_error(const char *format, ...)
 {
+    va_list list;
     fprintf(stderr, HOST_NAME ": ");
-    fprintf(stderr, format, a, b);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
     fprintf(stderr, "; see " HOST_NAME " --help\n");
     return false;
 }
@@ -73,7 +77,7 @@ static bool unknown_option(const char *word)
     if (near) {
         return usage_error("unknown option '%s', did you mean %s?", name, near);
     }
-    return usage_error("unknown option '%s'%s", name, "");
+    return usage_error("unknown option '%s'", name);
 }
 
 /* The row that `word` names; *value is what stands behind its "=", NULL without one. */
@@ -129,7 +133,8 @@ bool host_options_parse(host_options *o, int argc, char **argv)
     o->traceback = trace && *trace && strcmp(trace, "0") != 0;
     o->code = calloc((size_t)argc + 1, sizeof *o->code);
     if (!o->code) {
-        return usage_error("out of memory%s%s", "", "");
+        fprintf(stderr, HOST_NAME ": out of memory\n");
+        return false;
     }
     int i = 1;
     for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
@@ -143,7 +148,7 @@ bool host_options_parse(host_options *o, int argc, char **argv)
             return unknown_option(argv[i]);
         }
         if (value && !row->value) {
-            return usage_error("option %s takes no value%s", row->name, "");
+            return usage_error("option %s takes no value", row->name);
         }
         if (row->value && !value) {
             if (++i == argc) {
