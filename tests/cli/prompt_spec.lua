@@ -58,6 +58,12 @@ function screen.line(text, pattern)
     return screen.wait((pattern or "") .. "[^\n]*\nfasc>$")
 end
 
+-- Drops what was typed. The terminal forgets its input at Ctrl-C, so typing waits for the prompt.
+function screen.clear()
+    screen.type("", "C-c")
+    screen.wait "\nfasc>$"
+end
+
 if not shell.has "tmux" then
     describe("the prompt at a terminal", function()
         pending "needs tmux"
@@ -84,7 +90,7 @@ describe("the prompt at a terminal", function()
     it("completes a name with TAB, and lists names where several fit", function()
         screen.type("fasc.compute_att", "Tab")
         screen.wait "fasc%.compute_attention_scores%($"
-        screen.type("", "C-c")
+        screen.clear()
         screen.type("string.", "Tab")
         screen.wait "byte +dump .*\nfasc> string%.$"
         screen.type("le", "Tab")
@@ -95,7 +101,7 @@ describe("the prompt at a terminal", function()
         screen.line("t = zeros({2, 2}, {device = 'cpu'})")
         screen.type("t:transp", "Tab")
         screen.wait "fasc> t:transpose%($"
-        screen.type("", "C-c")
+        screen.clear()
         screen.type("t.sha", "Tab")
         screen.wait "fasc> t%.shape$"
     end)
