@@ -115,7 +115,7 @@ fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
     }
     snprintf(plan->kernel, sizeof plan->kernel, "%s", kernel->name);
     snprintf(plan->arch, sizeof plan->arch, "%s", arch_of(kernel, d));
-    snprintf(plan->reason, sizeof plan->reason, "%s%s",
+    snprintf(plan->reason, sizeof plan->reason, "%.200s%s",
              *refused                     ? refused
              : problem->args->kernel.name ? "asked for by name"
                                           : "the fastest here: ",
