@@ -1,0 +1,80 @@
+// sm90_stmatrix.cuh - from a warp's accumulator registers to a panel in shared memory that the copy
+// engine (128-byte swizzle) or plain loads can read.
+//
+// A panel is 16 rows of 128 bytes: 64 columns of 16-bit or 32 of 32-bit numbers. The 16-byte chunk
+// c of row r lies at place c ^ (r & 7) of its row, so that eight rows of one chunk fall in eight
+// different groups of banks. Panels start at multiples of 1024 bytes. Accumulators lie as
+// softmax.cuh says.
+#pragma once
+
+#include "common.cuh"
+
+constexpr int PANEL_ROWS = 16;
+constexpr int PANEL_BYTES = PANEL_ROWS * 128;
+
+__device__ __forceinline__ uint32_t panel_chunk(uint32_t panel, int row, int chunk)
+{
+    return panel + row * 128 + ((chunk ^ (row & 7)) << 4);
+}
+
+// 16 rows x 16 columns of 16-bit numbers: the packed pairs (row, c..), (row + 8, c..), (row, c
+// + 8..), (row + 8, c + 8..). Lane l brings the address of row l & 15, chunk l >> 4 of the two.
+__device__ __forceinline__ void stmatrix_x4(uint32_t at, uint32_t r0, uint32_t r1, uint32_t r2,
+                                            uint32_t r3)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\n" ::"r"(at),
+                 "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+                 : "memory");
+}
+
+// 64 columns of packed 16-bit pairs.
+__device__ __forceinline__ void store_panel(uint32_t panel, const uint32_t *pairs, int lane)
+{
+    uint32_t at = panel_chunk(panel, lane & 15, lane >> 4);
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        stmatrix_x4(at ^ (n << 5), pairs[4 * n], pairs[4 * n + 1], pairs[4 * n + 2],
+                    pairs[4 * n + 3]);
+    }
+}
+
+__device__ __forceinline__ void store_shared_pair(uint32_t at, float x0, float x1)
+{
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" ::"r"(at), "f"(x0), "f"(x1) : "memory");
+}
+
+// 32 columns of 32-bit numbers, 16 registers.
+__device__ __forceinline__ void store_panel(uint32_t panel, const float *x, int lane)
+{
+    int row = lane >> 2, quad = lane & 3;
+    uint32_t at = panel_chunk(panel, row, quad >> 1) + (quad & 1) * 8;
+#pragma unroll
+    for (int n = 0; n < 4; n++) { // 8 columns = 2 chunks; row + 8 has the same swizzle
+        store_shared_pair(at ^ (n << 5), x[4 * n], x[4 * n + 1]);
+        store_shared_pair((at ^ (n << 5)) + 8 * 128, x[4 * n + 2], x[4 * n + 3]);
+    }
+}
+
+__device__ __forceinline__ uint4 load_shared_16(uint32_t at)
+{
+    uint4 x;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                 : "r"(at)
+                 : "memory");
+    return x;
+}
+
+__device__ __forceinline__ uint32_t load_shared_4(uint32_t at)
+{
+    uint32_t x;
+    asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(x) : "r"(at) : "memory");
+    return x;
+}
+
+__device__ __forceinline__ uint16_t load_shared_2(uint32_t at)
+{
+    uint16_t x;
+    asm volatile("ld.shared.u16 %0, [%1];\n" : "=h"(x) : "r"(at) : "memory");
+    return x;
+}
