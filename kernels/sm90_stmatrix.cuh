@@ -7,7 +7,7 @@
 // softmax.cuh says.
 #pragma once
 
-#include "common.cuh"
+#include "flash_common.cuh"
 
 constexpr int PANEL_ROWS = 16;
 constexpr int PANEL_BYTES = PANEL_ROWS * 128;
@@ -38,11 +38,6 @@ __device__ __forceinline__ void store_panel(uint32_t panel, const uint32_t *pair
     }
 }
 
-__device__ __forceinline__ void store_shared_pair(uint32_t at, float x0, float x1)
-{
-    asm volatile("st.shared.v2.f32 [%0], {%1, %2};\n" ::"r"(at), "f"(x0), "f"(x1) : "memory");
-}
-
 // 32 columns of 32-bit numbers, 16 registers.
 __device__ __forceinline__ void store_panel(uint32_t panel, const float *x, int lane)
 {
@@ -50,31 +45,14 @@ __device__ __forceinline__ void store_panel(uint32_t panel, const float *x, int 
     uint32_t at = panel_chunk(panel, row, quad >> 1) + (quad & 1) * 8;
 #pragma unroll
     for (int n = 0; n < 4; n++) { // 8 columns = 2 chunks; row + 8 has the same swizzle
-        store_shared_pair(at ^ (n << 5), x[4 * n], x[4 * n + 1]);
-        store_shared_pair((at ^ (n << 5)) + 8 * 128, x[4 * n + 2], x[4 * n + 3]);
+        store_shared_8(at ^ (n << 5), x[4 * n], x[4 * n + 1]);
+        store_shared_8((at ^ (n << 5)) + 8 * 128, x[4 * n + 2], x[4 * n + 3]);
     }
-}
-
-__device__ __forceinline__ uint4 load_shared_16(uint32_t at)
-{
-    uint4 x;
-    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                 : "r"(at)
-                 : "memory");
-    return x;
 }
 
 __device__ __forceinline__ uint32_t load_shared_4(uint32_t at)
 {
     uint32_t x;
     asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(x) : "r"(at) : "memory");
-    return x;
-}
-
-__device__ __forceinline__ uint16_t load_shared_2(uint32_t at)
-{
-    uint16_t x;
-    asm volatile("ld.shared.u16 %0, [%1];\n" : "=h"(x) : "r"(at) : "memory");
     return x;
 }

@@ -42,13 +42,15 @@ struct Visible {
     int first[2], last[2];
 };
 
-// -inf where a column is not visible.
-template <int N> __device__ __forceinline__ void softmax_mask(float (&s)[N], const Visible &v)
+// `hidden` where a column is not visible.
+template <int N>
+__device__ __forceinline__ void softmax_mask(float (&s)[N], const Visible &v,
+                                             float hidden = -INFINITY_F32)
 {
 #pragma unroll
     for (int i = 0; i < N; i++) {
         int column = 8 * (i >> 2) + (i & 1), half = (i >> 1) & 1;
-        s[i] = column >= v.first[half] && column <= v.last[half] ? s[i] : -INFINITY_F32;
+        s[i] = column >= v.first[half] && column <= v.last[half] ? s[i] : hidden;
     }
 }
 
@@ -137,6 +139,15 @@ template <int N> __device__ __forceinline__ void softmax_negate(float (&s)[N])
 #pragma unroll
     for (int i = 0; i < N; i++) {
         s[i] = -s[i];
+    }
+}
+
+// 0 s: for a scale of 0, where -inf will stand for hidden columns.
+template <int N> __device__ __forceinline__ void softmax_zero(float (&s)[N])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        s[i] *= 0.0f;
     }
 }
 

@@ -1,0 +1,56 @@
+// sm90_config.cuh - the sizes of a configuration of flash_sm90: tile, registers, shared memory.
+// Macros: see flash_sm90.cu.
+#pragma once
+
+#include "flash_common.cuh"
+#include "flash_sm90.h"
+#include "sm90_stmatrix.cuh"
+
+constexpr int BLOCK_M = 64 * CONSUMERS;
+constexpr int THREADS = 128 * (CONSUMERS + 1);
+constexpr int CONSUMER_WARPS = 4 * CONSUMERS;
+constexpr int FILL_WARPS = SCORES == FASC_SCORES_MASKED || SCORES == FASC_SCORES_PROBS ? 3 : 0;
+
+// What setmaxnreg makes of the registers at launch (65,536 / THREADS each, a multiple of 8). With
+// one consumer warpgroup nothing is gained.
+constexpr int PRODUCER_REGISTERS = CONSUMERS == 3 ? 32 : 40;
+constexpr int CONSUMER_REGISTERS = CONSUMERS == 3 ? 160 : 232;
+
+// Products: operands in panels of 64 columns; S is 64 x BLOCK_N and O 64 x V_COLUMNS a warpgroup.
+constexpr int PANELS = (HEAD_DIM + 63) / 64;
+constexpr int QK_STEPS = (HEAD_DIM + 15) / 16;
+constexpr int V_COLUMNS = HEAD_DIM <= 32    ? 32
+                          : HEAD_DIM <= 64  ? 64
+                          : HEAD_DIM <= 192 ? (HEAD_DIM + 15) / 16 * 16
+                                            : 256;
+constexpr int S_REGISTERS = BLOCK_N / 2;
+constexpr int O_REGISTERS = V_COLUMNS / 2;
+
+constexpr int Q_BYTES = PANELS * BLOCK_M * 128;
+constexpr int KV_BYTES = PANELS * BLOCK_N * 128;
+
+// A warp's panels of scores: BATCH leave together, two batches are on their way.
+constexpr bool STORES = SCORES != FASC_SCORES_NONE;
+constexpr bool STORES_BY_TMA = STORES && SCORE_STORE == FASC_SCORE_STORE_TMA;
+constexpr int SCORE_COLUMNS = SCORES_F32 ? 32 : 64;
+constexpr int SCORE_PANELS = BLOCK_N / SCORE_COLUMNS;
+constexpr int BATCH = SCORE_PANELS % 2 == 0 ? 2 : 1;
+constexpr int STAGE_PANELS = STORES ? 2 * BATCH : 1;
+constexpr int OUT_PANELS = STAGE_PANELS < 2 ? 1 : 2; // those that O passes through
+
+// The shared-memory map, in bytes from its start.
+constexpr int Q_AT = 0;
+constexpr int K_AT = Q_AT + Q_BYTES;
+constexpr int V_AT = K_AT + STAGES * KV_BYTES;
+constexpr int STAGE_AT = V_AT + (WANT_OUT ? STAGES * KV_BYTES : 0);
+constexpr int FILL_AT = STAGE_AT + CONSUMER_WARPS * STAGE_PANELS * PANEL_BYTES;
+constexpr int BARRIERS_AT = FILL_AT + (FILL_WARPS ? PANEL_BYTES : 0);
+constexpr int TILE_AT = BARRIERS_AT + 8 * (2 + 4 * STAGES);
+constexpr int SMEM_BYTES = TILE_AT + 16;
+
+static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 256 && BLOCK_N % 16 == 0, "tile shape");
+static_assert(!STORES || BLOCK_N % SCORE_COLUMNS == 0, "scores leave in whole panels");
+static_assert(SMEM_BYTES <= 232448, "shared memory");
+static_assert(SMEM_BYTES == FASC_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS, SCORES,
+                                                 SCORES_F32, WANT_OUT),
+              "the host's formula");

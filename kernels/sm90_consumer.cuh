@@ -1,0 +1,444 @@
+// sm90_consumer.cuh - a consumer warpgroup of flash_sm90: 64 query rows, from products to results.
+//
+// A tile's keys are walked from the last one down. walk_overlap and walk_pingpong are the two
+// schedules of the walk that makes O; the others need no V.
+#pragma once
+
+#include "sm90_mbarrier.cuh"
+#include "sm90_results.cuh"
+#include "sm90_stores.cuh"
+#include "sm90_wgmma.cuh"
+#include "softmax.cuh"
+
+// Taking turns to issue products: warpgroup `group` waits for its turn, then hands it on. The first
+// turn of all is warpgroup 0's (see consume). Where the overlap's products are long (head_dim >
+// 128), turns do not pay.
+constexpr bool TURNS = WANT_OUT && CONSUMERS > 1 &&
+                       (SCHEDULE == FASC_SCHEDULE_PINGPONG || HEAD_DIM <= 128);
+
+__device__ __forceinline__ void turn_wait(int group)
+{
+    if (TURNS) {
+        asm volatile("barrier.cta.sync %0, 256;\n" ::"r"(1 + group) : "memory");
+    }
+}
+
+__device__ __forceinline__ void turn_pass(int group)
+{
+    if (TURNS) {
+        int next = group + 1 == CONSUMERS ? 0 : group + 1;
+        asm volatile("barrier.cta.arrive %0, 256;\n" ::"r"(1 + next) : "memory");
+    }
+}
+
+struct Consumer {
+    const fasc_flash_sm90_params &p;
+    const fasc_flash_params &f;
+    Barriers barriers;
+    Ring<STAGES> k, v;
+    ScoreStore scores;
+    int group, lane, row0; // warpgroup; first row of the warp within the tile
+    uint64_t q_descriptor, k_descriptor, v_descriptor;
+    float scale, c; // of logits, without its sign; of logits in base 2
+    bool negate;
+
+    // ---- products ----
+
+    // Issues S = Q K^T for the K tile in the ring's current stage.
+    __device__ __forceinline__ void issue_qk(float (&s)[S_REGISTERS]) const
+    {
+        const uint64_t tile = wgmma_advance(k_descriptor, k.index * KV_BYTES);
+#pragma unroll
+        for (int step = 0; step < QK_STEPS; step++) {
+            uint64_t a = wgmma_advance(q_descriptor, step / 4 * BLOCK_M * 128 + step % 4 * 32);
+            uint64_t b = wgmma_advance(tile, step / 4 * BLOCK_N * 128 + step % 4 * 32);
+            if (step == 0) {
+                Wgmma<BLOCK_N>::first(s, a, b);
+            } else {
+                Wgmma<BLOCK_N>::add(s, a, b);
+            }
+        }
+    }
+
+    // Issues O += P V.
+    __device__ __forceinline__ void issue_pv(float (&o)[O_REGISTERS],
+                                             const uint32_t (&pairs)[S_REGISTERS / 2]) const
+    {
+        const uint64_t tile = wgmma_advance(v_descriptor, v.index * KV_BYTES);
+#pragma unroll
+        for (int step = 0; step < BLOCK_N / 16; step++) {
+            Wgmma<V_COLUMNS>::add_from_registers(o, pairs[4 * step], pairs[4 * step + 1],
+                                                 pairs[4 * step + 2], pairs[4 * step + 3],
+                                                 wgmma_advance(tile, step * 2048));
+        }
+    }
+
+    __device__ __forceinline__ void wait_k() const
+    {
+        mbarrier_wait(barriers.k_full(k.index), k.parity, FASC_BARRIER_K_FULL, p.watchdog);
+    }
+
+    __device__ __forceinline__ void wait_v() const
+    {
+        mbarrier_wait(barriers.v_full(v.index), v.parity, FASC_BARRIER_V_FULL, p.watchdog);
+    }
+
+    __device__ __forceinline__ void release_k()
+    {
+        if (lane == 0) {
+            mbarrier_arrive(barriers.k_empty(k.index));
+        }
+        k.advance();
+    }
+
+    __device__ __forceinline__ void release_v()
+    {
+        if (lane == 0) {
+            mbarrier_arrive(barriers.v_empty(v.index));
+        }
+        v.advance();
+    }
+
+    __device__ __forceinline__ void release_q() const
+    {
+        __syncwarp();
+        if (lane == 0) {
+            mbarrier_arrive(barriers.q_empty());
+        }
+    }
+
+    // S = Q K^T, complete.
+    __device__ __forceinline__ void product_qk(float (&s)[S_REGISTERS])
+    {
+        wait_k();
+        wgmma_fence();
+        issue_qk(s);
+        wgmma_commit();
+        wgmma_wait<0>();
+        hold_registers(s);
+        release_k();
+    }
+
+    // ---- what happens to a tile of S ----
+
+    // Puts `hidden` where a row does not see a key.
+    __device__ __forceinline__ void mask(const Tile &t, int j, float (&s)[S_REGISTERS],
+                                         float hidden) const
+    {
+        const int begin = j * BLOCK_N, end = begin + BLOCK_N;
+        if (end - 1 <= t.full_last && (MASK != FASC_MASK_BAND || begin >= t.full_first)) {
+            return;
+        }
+        const int column = begin + 2 * (lane & 3);
+        Visible visible;
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int row = t.row0 + row0 + (lane >> 2) + 8 * half, last = f.seqlen_k - 1;
+            if (MASK != FASC_MASK_NONE) {
+                last = min(last, row + band_edge(f.hi));
+            }
+            visible.last[half] = last - column;
+            visible.first[half] = MASK == FASC_MASK_BAND ? row + band_edge(f.lo) - column : 0;
+        }
+        softmax_mask(s, visible, hidden);
+    }
+
+    // Stores, masks, and turns S into 2^(s c - max c); what came before is worth `factor` of what
+    // it was.
+    __device__ __forceinline__ void softmax(const Tile &t, int j, float (&s)[S_REGISTERS],
+                                            RowState &r, float (&factor)[2])
+    {
+        if (negate) {
+            softmax_negate(s);
+        }
+        if (SCORES == FASC_SCORES_LOGITS) {
+            scores.store(t, j, s, scale);
+        }
+        if (SCORES == FASC_SCORES_MASKED && scale == 0.0f) {
+            softmax_zero(s); // the logits are zeros, and a hidden -inf must not be multiplied by 0
+        }
+        mask(t, j, s, -INFINITY_F32);
+        if (SCORES == FASC_SCORES_MASKED) {
+            scores.store(t, j, s, scale == 0.0f ? 1.0f : scale);
+        }
+        if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
+            softmax_update_max(r, factor, s, c);
+            softmax_exponentials(s, r, factor, c);
+        }
+    }
+
+    // Turns S into final probabilities.
+    __device__ __forceinline__ void probabilities(const Tile &t, int j, float (&s)[S_REGISTERS],
+                                                  const float (&log2_sum)[2]) const
+    {
+        if (negate) {
+            softmax_negate(s);
+        }
+        softmax_normalized<SCORES_F32>(s, log2_sum, c);
+        mask(t, j, s, 0.0f);
+    }
+
+    // S to the weights that P V takes, and `factor`: what O so far is worth under them.
+    __device__ __forceinline__ void weights(const Tile &t, int j, float (&s)[S_REGISTERS],
+                                            RowState &r, const float (&log2_sum)[2],
+                                            float (&factor)[2])
+    {
+        if (SCORES == FASC_SCORES_PROBS) {
+            probabilities(t, j, s, log2_sum);
+        } else {
+            softmax(t, j, s, r, factor);
+        }
+    }
+
+    __device__ __forceinline__ void pack_weights(const Tile &t, int j,
+                                                 const float (&s)[S_REGISTERS],
+                                                 uint32_t (&pairs)[S_REGISTERS / 2])
+    {
+#pragma unroll
+        for (int i = 0; i < S_REGISTERS / 2; i++) {
+            pairs[i] = pack_16(s[2 * i], s[2 * i + 1]);
+        }
+        if (SCORES == FASC_SCORES_PROBS) {
+            if (SCORES_F32) {
+                scores.store(t, j, s, 1.0f);
+            } else {
+                scores.store_packed(t, j, pairs);
+            }
+        }
+    }
+
+    // ---- walks over the key tiles ----
+
+    // Key tiles [begin, end): only the scores.
+    __device__ __forceinline__ void walk_logits(const Tile &t, int begin, int end)
+    {
+        for (int j = end - 1; j >= begin; j--) {
+            float s[S_REGISTERS];
+            product_qk(s);
+            scores.store(t, j, s, negate ? -scale : scale);
+        }
+    }
+
+    // The visible tiles, without V: row statistics, and scores unless they need the statistics.
+    __device__ __forceinline__ void walk_statistics(const Tile &t, RowState &r)
+    {
+        for (int j = t.end - 1; j >= t.begin; j--) {
+            float s[S_REGISTERS], factor[2];
+            product_qk(s);
+            softmax(t, j, s, r, factor);
+        }
+    }
+
+    // The visible tiles, without V: P.
+    __device__ __forceinline__ void walk_probabilities(const Tile &t, const float (&log2_sum)[2])
+    {
+        for (int j = t.end - 1; j >= t.begin; j--) {
+            float s[S_REGISTERS];
+            product_qk(s);
+            probabilities(t, j, s, log2_sum);
+            scores.store(t, j, s, 1.0f);
+        }
+    }
+
+    // The visible tiles with V. At least one. last_use: no product needs Q afterwards.
+    __device__ __forceinline__ void walk_overlap(const Tile &t, RowState &r,
+                                                 const float (&log2_sum)[2],
+                                                 float (&o)[O_REGISTERS], bool last_use)
+    {
+        float s[S_REGISTERS], factor[2];
+        uint32_t pairs[S_REGISTERS / 2];
+        product_qk(s);
+        weights(t, t.end - 1, s, r, log2_sum, factor);
+        pack_weights(t, t.end - 1, s, pairs);
+        if (t.end - 1 > t.begin) {
+            wait_k();
+        }
+#pragma unroll 1
+        for (int j = t.end - 2; j >= t.begin; j--) {
+            turn_wait(group);
+            wgmma_fence();
+            issue_qk(s);
+            wgmma_commit();
+            wait_v();
+            issue_pv(o, pairs);
+            wgmma_commit();
+            turn_pass(group);
+            wgmma_wait<1>();
+            hold_registers(s);
+            release_k();
+            weights(t, j, s, r, log2_sum, factor);
+            hold_registers(s);
+            if (j > t.begin) { // a basic block of its own: ptxas would move the wait below above
+                wait_k();      // the softmax
+            }
+            wgmma_wait<0>();
+            hold_registers(o);
+            hold_registers(s);
+            release_v();
+            pack_weights(t, j, s, pairs);
+            if (SCORES != FASC_SCORES_PROBS) {
+                softmax_rescale(o, factor);
+            }
+        }
+        if (last_use) {
+            release_q();
+        }
+        wait_v();
+        wgmma_fence();
+        issue_pv(o, pairs);
+        wgmma_commit();
+        wgmma_wait<0>();
+        hold_registers(o);
+        release_v();
+    }
+
+    __device__ __forceinline__ void walk_pingpong(const Tile &t, RowState &r,
+                                                  const float (&log2_sum)[2],
+                                                  float (&o)[O_REGISTERS], bool last_use)
+    {
+        turn_wait(group);
+#pragma unroll 1
+        for (int j = t.end - 1; j >= t.begin; j--) {
+            float s[S_REGISTERS], factor[2];
+            uint32_t pairs[S_REGISTERS / 2];
+            wait_k();
+            wgmma_fence();
+            issue_qk(s);
+            wgmma_commit();
+            turn_pass(group);
+            wgmma_wait<0>();
+            hold_registers(s);
+            release_k();
+            weights(t, j, s, r, log2_sum, factor);
+            pack_weights(t, j, s, pairs);
+            if (SCORES != FASC_SCORES_PROBS) {
+                softmax_rescale(o, factor);
+            }
+            wait_v();
+            turn_wait(group);
+            wgmma_fence();
+            issue_pv(o, pairs);
+            wgmma_commit();
+            wgmma_wait<0>();
+            hold_registers(o);
+            release_v();
+        }
+        turn_pass(group);
+        if (last_use) {
+            release_q();
+        }
+    }
+
+    // ---- a tile ----
+
+    // O's rows, finished, to memory. Rows that a hidden key's NaN or infinity spoilt are summed
+    // again.
+    __device__ __forceinline__ void finish_out(const Tile &t, float (&o)[O_REGISTERS],
+                                               const RowState &r, const float (&log2_sum)[2])
+    {
+        float lse2[2];
+#pragma unroll
+        for (int half = 0; half < 2; half++) { // a row that sees nothing is 0, and finite
+            lse2[half] = r.max[half] == -INFINITY_F32 ? 0.0f : log2_sum[half];
+        }
+        const int row = t.row0 + row0;
+        const uint32_t spoilt = MASK != FASC_MASK_NONE && f.banded ? spoilt_rows(o, lse2) : 0;
+        scores.drain();
+        store_out(f, t, row, o, scores.panels, lane);
+        if (MASK != FASC_MASK_NONE) {
+            repair_tile(f, t.batch, t.head, row, spoilt, lse2);
+        }
+    }
+
+    __device__ __forceinline__ void tile(const Tile &t)
+    {
+        RowState r;
+        softmax_start(r);
+        float o[O_REGISTERS], log2_sum[2];
+#pragma unroll
+        for (int i = 0; i < O_REGISTERS; i++) {
+            o[i] = 0.0f;
+        }
+        const bool any = t.end > t.begin;
+        const bool logits_below = first_key_tile(t) < t.begin;
+        if (SCORES == FASC_SCORES_LOGITS) {
+            walk_logits(t, t.end, end_key_tile(f, t));
+        }
+        if (!WANT_OUT || SCORES == FASC_SCORES_PROBS) {
+            walk_statistics(t, r);
+            softmax_finish(r, log2_sum, c);
+        }
+        if (!WANT_OUT) {
+            if (SCORES == FASC_SCORES_PROBS) {
+                walk_probabilities(t, log2_sum);
+            }
+        } else if (any) {
+            if (SCHEDULE == FASC_SCHEDULE_OVERLAP) {
+                walk_overlap(t, r, log2_sum, o, !logits_below);
+            } else {
+                walk_pingpong(t, r, log2_sum, o, !logits_below);
+            }
+        }
+        if (SCORES == FASC_SCORES_LOGITS) {
+            walk_logits(t, 0, t.begin);
+        }
+        if (!WANT_OUT || !any || logits_below) {
+            release_q();
+        }
+        if (WANT_OUT && SCORES != FASC_SCORES_PROBS) {
+            softmax_finish(r, log2_sum, c);
+            float factor[2];
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                factor[half] = r.max[half] == -INFINITY_F32 ? 0.0f : 1.0f / r.sum[half];
+            }
+            softmax_rescale(o, factor);
+        }
+        if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
+            store_statistics(f, t, t.row0 + row0, r, log2_sum, scale, lane);
+        }
+        if (WANT_OUT) {
+            finish_out(t, o, r, log2_sum);
+        }
+    }
+};
+
+// Consumer warp `warp`: tiles until there are no more.
+__device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_t smem,
+                                        Barriers barriers, int warp, int lane)
+{
+    const int group = warp / 4;
+    const float scale = p.flash.scale;
+    Consumer consumer = {
+        p,
+        p.flash,
+        barriers,
+        Ring<STAGES>(0),
+        Ring<STAGES>(0),
+        {p, smem + STAGE_AT + warp * STAGE_PANELS * PANEL_BYTES, 0, warp * 16, lane},
+        group,
+        lane,
+        warp * 16,
+        wgmma_descriptor(smem + Q_AT + group * 64 * 128, 0),
+        wgmma_descriptor(smem + K_AT, 0),
+        wgmma_descriptor(smem + V_AT, BLOCK_N * 128),
+        fabs_f32(scale),
+        softmax_scale_log2(scale),
+        scale < 0.0f};
+    if (group == CONSUMERS - 1) {
+        turn_pass(group); // the first turn is warpgroup 0's
+    }
+    uint32_t q_parity = 0;
+    while (true) {
+        mbarrier_wait(barriers.q_full(), q_parity, FASC_BARRIER_Q_FULL, p.watchdog);
+        q_parity ^= 1;
+        int index = (int)load_shared_4(smem + TILE_AT);
+        if (index < 0) {
+            break;
+        }
+        consumer.tile(tile_at(p, index));
+    }
+    if (STORES_BY_TMA && lane == 0) {
+        tma_wait_all();
+    }
+}

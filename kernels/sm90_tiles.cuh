@@ -1,0 +1,93 @@
+// sm90_tiles.cuh - how the work of flash_sm90 is cut into tiles, in which order they are taken, and
+// the barriers of a block.
+#pragma once
+
+#include "sm90_config.cuh"
+
+struct Barriers {
+    uint32_t at; // q_full, q_empty, then k_full, k_empty, v_full, v_empty of each stage
+
+    __device__ __forceinline__ uint32_t q_full() const
+    {
+        return at;
+    }
+    __device__ __forceinline__ uint32_t q_empty() const
+    {
+        return at + 8;
+    }
+    __device__ __forceinline__ uint32_t k_full(uint32_t stage) const
+    {
+        return at + 16 + 32 * stage;
+    }
+    __device__ __forceinline__ uint32_t k_empty(uint32_t stage) const
+    {
+        return at + 24 + 32 * stage;
+    }
+    __device__ __forceinline__ uint32_t v_full(uint32_t stage) const
+    {
+        return at + 32 + 32 * stage;
+    }
+    __device__ __forceinline__ uint32_t v_empty(uint32_t stage) const
+    {
+        return at + 40 + 32 * stage;
+    }
+};
+
+struct Tile {
+    int batch, head, row0;     // first query row
+    int begin, end;            // key tiles [begin, end) that some row sees
+    int full_first, full_last; // keys that every row sees
+};
+
+// The band's edges as ints: no sequence is longer than 2^30.
+__device__ __forceinline__ int band_edge(int64_t edge)
+{
+    const int64_t far = 1 << 30;
+    return (int)max(-far, min(edge, far));
+}
+
+// Tile number `index`. Heads go in sections whose K and V share the L2 cache; within a section, the
+// rows that see most keys (the last ones) come first, over all its heads.
+__device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int index)
+{
+    const fasc_flash_params &f = p.flash;
+    int section = index / (f.section * p.tiles_m);
+    int rest = index - section * f.section * p.tiles_m;
+    int heads = min(f.section, f.batch * f.heads_q - section * f.section);
+    int row_tile = rest / heads;
+    int head = section * f.section + rest - row_tile * heads;
+    Tile t;
+    t.batch = head / f.heads_q;
+    t.head = head - t.batch * f.heads_q;
+    t.row0 = (p.tiles_m - 1 - row_tile) * BLOCK_M;
+
+    int row1 = min(t.row0 + BLOCK_M, f.seqlen_q) - 1;
+    int first = 0, last = f.seqlen_k - 1;
+    t.full_first = first;
+    t.full_last = last;
+    if (MASK != FASC_MASK_NONE) {
+        int hi = band_edge(f.hi);
+        last = min(last, row1 + hi);
+        t.full_last = min(t.full_last, t.row0 + hi);
+    }
+    if (MASK == FASC_MASK_BAND) {
+        int lo = band_edge(f.lo);
+        first = max(first, t.row0 + lo);
+        t.full_first = max(t.full_first, row1 + lo);
+    }
+    bool empty = last < first || (!WANT_OUT && !WANT_STATS && SCORES == FASC_SCORES_LOGITS);
+    t.begin = empty ? 0 : first / BLOCK_N;
+    t.end = empty ? 0 : last / BLOCK_N + 1;
+    return t;
+}
+
+// `logits` is stored where no row looks, too.
+__device__ __forceinline__ int first_key_tile(const Tile &t)
+{
+    return SCORES == FASC_SCORES_LOGITS ? 0 : t.begin;
+}
+
+__device__ __forceinline__ int end_key_tile(const fasc_flash_params &f, const Tile &t)
+{
+    return SCORES == FASC_SCORES_LOGITS ? (f.seqlen_k + BLOCK_N - 1) / BLOCK_N : t.end;
+}
