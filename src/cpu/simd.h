@@ -93,25 +93,50 @@ static inline ivec vec_lane_numbers(void)
     return r;
 }
 
-/* ---- exponential -------------------------------------------------------------------- */
+/* ---- exponential --------------------------------------------------------------------
+ * 2^t = 2^n 2^f with n an integer; 2^f by a polynomial of relative error below 1e-7, minimax with
+ * the constant term held at 1, so that 2^0 is 1. NaN gives NaN, -inf gives 0. */
 
-#define VEC_LOG2E 1.44269504f
+#define VEC_LOG2E 0x1.715476p0f
 
-/* 2^f for |f| <= 1/2, relative error below 1e-7 (minimax with the constant term held at 1, so that
- * 2^0 is 1). */
-static inline vec vec_exp2_fraction(vec f)
+static inline vec vec_polynomial(vec f, float c5, float c4, float c3, float c2, float c1)
 {
-    vec p = vec_set(0x1.5bba14p-10f) * f + vec_set(0x1.3cea88p-7f);
-    p = p * f + vec_set(0x1.c6b752p-5f);
-    p = p * f + vec_set(0x1.ebf9bcp-3f);
-    p = p * f + vec_set(0x1.62e42ap-1f);
+    vec p = vec_set(c5) * f + vec_set(c4);
+    p = p * f + vec_set(c3);
+    p = p * f + vec_set(c2);
+    p = p * f + vec_set(c1);
     return p * f + vec_set(1.0f);
 }
+
+#if defined(__AVX512F__)
+
+/* With f in [0, 1); results below 2^-126 are subnormal, rounded once. */
+static inline vec vec_exp2_gradual(vec t)
+{
+    vec f = _mm512_reduce_ps(t, 0x01); /* t - floor(t) */
+    vec p = vec_polynomial(f, 0x1.e974fcp-10f, 0x1.277854p-7f, 0x1.c91ce6p-5f, 0x1.ebdb56p-3f,
+                           0x1.62e4bap-1f);
+    return _mm512_scalef_ps(p, t); /* p 2^floor(t) */
+}
+
+static inline vec vec_exp2(vec t)
+{
+    return vec_exp2_gradual(t);
+}
+
+#else
 
 /* Adding this rounds to an integer and leaves it in the lowest bits. */
 #define VEC_ROUND 0x1.8p23f
 
-/* 2^t for t < 128; 0 below 2^-126, NaN for NaN. */
+/* f in [-1/2, 1/2]. */
+static inline vec vec_exp2_fraction(vec f)
+{
+    return vec_polynomial(f, 0x1.5bba14p-10f, 0x1.3cea88p-7f, 0x1.c6b752p-5f, 0x1.ebf9bcp-3f,
+                          0x1.62e42ap-1f);
+}
+
+/* For t < 128; results below 2^-126 are 0. */
 static inline vec vec_exp2(vec t)
 {
     t = vec_max(vec_set(-127.0f), t);
@@ -120,7 +145,7 @@ static inline vec vec_exp2(vec t)
     return p * (vec)(((uvec)rounded << 23) + (uvec)vec_set(1.0f));
 }
 
-/* The same with subnormal results, rounded once. */
+/* The same with results below 2^-126 subnormal, rounded once. */
 static inline vec vec_exp2_gradual(vec t)
 {
     t = vec_max(vec_set(-160.0f), t);
@@ -131,6 +156,8 @@ static inline vec vec_exp2_gradual(vec t)
     vec first = (vec)((uvec)(half + 127) << 23), second = (vec)((uvec)(n - half + 127) << 23);
     return p * first * second;
 }
+
+#endif
 
 /* ---- transposition -------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 #include "cpu/tile.h"
 
 #if defined(__AVX512F__)
-enum { ROWS = 6, COLUMNS = 4 }; /* 24 of 32 registers accumulate */
+enum { ROWS = 8, COLUMNS = 2 }; /* 16 of 32 registers accumulate */
 #else
 enum { ROWS = 6, COLUMNS = 2 }; /* 12 of 16 */
 #endif
