@@ -56,7 +56,7 @@ void flash_store_scores(const flash_job *job, fasc_tensor *t, const flash_item *
                         float *rows);
 
 /* Sets columns [begin, end) of the item's rows to value. */
-void flash_fill_scores(fasc_tensor *t, const flash_item *item, int64_t begin, int64_t end,
-                       float value);
+void flash_fill_scores(const flash_job *job, fasc_tensor *t, const flash_item *item, int64_t begin,
+                       int64_t end, float value);
 
 #endif

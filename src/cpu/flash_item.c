@@ -87,13 +87,6 @@ static group group_begin(const flash_job *job, const flash_item *item, int64_t o
 
 /* ---- one group meets one key tile ---------------------------------------------------------- */
 
-static void fill(float *s, int64_t n, float value)
-{
-    for (int64_t i = 0; i < n; i++) {
-        s[i] = value;
-    }
-}
-
 static int32_t lane_bound(int64_t x)
 {
     const int64_t far = 1 << 24; /* past any lane and any tile */
@@ -187,8 +180,9 @@ static void meet(const flash_job *job, const flash_item *item, const group *g, c
         hide(job, item, g, begin, end, seen, scratch);
     }
     if (rows_out) {
-        fill(s, (begin - tile->begin) * width, -INFINITY);
-        fill(s + (end - tile->begin) * width, (tile->end - end) * width, -INFINITY);
+        job->ops->fill(s, (begin - tile->begin) * width, -INFINITY, false);
+        job->ops->fill(s + (end - tile->begin) * width, (tile->end - end) * width, -INFINITY,
+                       false);
     }
     if (args->masked) {
         flash_store_scores(job, args->masked, item, g->first, g->count, tile->begin,
@@ -207,19 +201,18 @@ static void meet(const flash_job *job, const flash_item *item, const group *g, c
 
 static void store_out(const flash_job *job, const flash_item *item, const group *g, float *rows)
 {
-    const fasc_problem *p = job->problem;
-    fasc_tensor *out = p->args->out;
-    int64_t dims = p->head_dim;
-    for (int64_t d = 0; d < dims; d++) {
-        for (int x = 0; x < g->width; x++) {
-            float o = g->o_t[d * g->width + x];
-            g->o_t[d * g->width + x] = g->sum[x] == 0 ? 0.0f : o / g->sum[x];
-        }
+    fasc_tensor *out = job->problem->args->out;
+    int64_t dims = job->problem->head_dim;
+    job->ops->normalise(g->o_t, dims, g->width, g->sum);
+    if (out->dtype == FASC_F32 && out->stride[3] == 1) {
+        job->ops->transpose(g->o_t, g->width, dims, g->count,
+                            (float *)fasc_row(out, item->b, item->h, g->first), out->stride[2],
+                            false);
+        return;
     }
     job->ops->transpose(g->o_t, g->width, dims, g->count, rows, dims, false);
     for (int64_t x = 0; x < g->count; x++) {
-        fasc_store_f32(fasc_row(out, item->b, item->h, g->first + x), out->dtype, out->stride[3],
-                       rows + x * dims, dims);
+        fasc_store_row(out, item->b, item->h, g->first + x, rows + x * dims);
     }
 }
 
@@ -269,15 +262,15 @@ void flash_item_run(const flash_job *job, const flash_item *item, flash_scratch 
         load_queries(job, item, &g, scratch->rows);
         memset(g.o_t, 0, (size_t)(p->head_dim * g.width) * sizeof *g.o_t);
         memset(g.sum, 0, (size_t)g.width * sizeof *g.sum);
-        fill(g.m, g.width, -INFINITY);
+        job->ops->fill(g.m, g.width, -INFINITY, false);
     }
     if (args->masked) {
-        flash_fill_scores(args->masked, item, 0, item->begin, -INFINITY);
-        flash_fill_scores(args->masked, item, item->end, p->seqlen_k, -INFINITY);
+        flash_fill_scores(job, args->masked, item, 0, item->begin, -INFINITY);
+        flash_fill_scores(job, args->masked, item, item->end, p->seqlen_k, -INFINITY);
     }
     if (args->probs) {
-        flash_fill_scores(args->probs, item, 0, item->begin, 0.0f);
-        flash_fill_scores(args->probs, item, item->end, p->seqlen_k, 0.0f);
+        flash_fill_scores(job, args->probs, item, 0, item->begin, 0.0f);
+        flash_fill_scores(job, args->probs, item, item->end, p->seqlen_k, 0.0f);
     }
     for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
         key_tile tile = {.begin = j,

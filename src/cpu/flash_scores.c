@@ -28,20 +28,20 @@ void flash_store_scores(const flash_job *job, fasc_tensor *t, const flash_item *
     }
 }
 
-void flash_fill_scores(fasc_tensor *t, const flash_item *item, int64_t begin, int64_t end,
-                       float value)
+void flash_fill_scores(const flash_job *job, fasc_tensor *t, const flash_item *item, int64_t begin,
+                       int64_t end, float value)
 {
     enum { CHUNK = 512 };
     float constant[CHUNK];
     int64_t size = (int64_t)fasc_dtype_size(t->dtype);
-    if (begin >= end) {
-        return;
-    }
-    for (int n = 0; n < CHUNK; n++) {
-        constant[n] = value;
-    }
-    for (int64_t i = item->first; i < item->first + item->count; i++) {
+    bool direct = t->dtype == FASC_F32 && t->stride[3] == 1, stream = worth_streaming(t);
+    job->ops->fill(constant, CHUNK, value, false);
+    for (int64_t i = item->first; i < item->first + item->count && begin < end; i++) {
         char *row = fasc_row(t, item->b, item->h, i);
+        if (direct) {
+            job->ops->fill((float *)row + begin, end - begin, value, stream);
+            continue;
+        }
         for (int64_t j = begin; j < end; j += CHUNK) {
             fasc_store_f32(row + j * t->stride[3] * size, t->dtype, t->stride[3], constant,
                            end - j < CHUNK ? end - j : CHUNK);

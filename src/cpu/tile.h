@@ -45,8 +45,14 @@ typedef struct fasc_tile_ops {
     void (*values)(const float *v, int64_t v_ld, int64_t keys, int64_t dims, const float *p,
                    int width, const float *alpha, float *o);
 
+    /* o /= sum in place; 0 where sum is 0. */
+    void (*normalise)(float *o, int64_t dims, int width, const float *sum);
+
     /* s = exp(s - m) / 2^log2_sum in place, with subnormal results; 0 where s is -inf. */
     void (*probs)(float *s, int64_t keys, int width, const float *m, const float *log2_sum);
+
+    /* dst = value, n times. stream as above. */
+    void (*fill)(float *dst, int64_t n, float value, bool stream);
 
     /* Rows as they lie in memory, for kernels that keep whole rows: the largest of n (a NaN is
      * passed over); the sum of exp(s - max), which row_exp leaves in s; and s = exp(s - max) /

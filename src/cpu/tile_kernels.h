@@ -225,6 +225,18 @@ static void tile_softmax(const float *s, float *p, int64_t keys, int width, cons
     }
 }
 
+static void tile_normalise(float *o, int64_t dims, int width, const float *sum)
+{
+    for (int c = 0; c < width; c += LANES) {
+        const vec zero = vec_set(0.0f), total = vec_load(sum + c);
+        const vec inverse = vec_set(1.0f) / total;
+        for (int64_t d = 0; d < dims; d++) {
+            vec *at = (vec *)(o + d * width + c);
+            *at = vec_select(total == zero, zero, *at * inverse);
+        }
+    }
+}
+
 static inline vec normalised(vec s, vec largest, vec log2_sum)
 {
     vec p = vec_exp2_gradual((s - largest) * vec_set(VEC_LOG2E) - log2_sum);
@@ -239,6 +251,27 @@ static void tile_probs(float *s, int64_t keys, int width, const float *m, const 
             vec *at = (vec *)(s + j * width + c);
             *at = normalised(*at, largest, shift);
         }
+    }
+}
+
+/* ---- filling ------------------------------------------------------------------------------ */
+
+static void fill(float *dst, int64_t n, float value, bool stream)
+{
+    int64_t i = 0;
+    if (stream) {
+        for (; i < n && (uintptr_t)(dst + i) % sizeof(vec) != 0; i++) {
+            dst[i] = value;
+        }
+        for (; i + LANES <= n; i += LANES) {
+            vec_stream(dst + i, vec_set(value));
+        }
+    }
+    for (; i + LANES <= n; i += LANES) {
+        vec_store(dst + i, vec_set(value));
+    }
+    for (; i < n; i++) {
+        dst[i] = value;
     }
 }
 
@@ -378,7 +411,9 @@ const fasc_tile_ops OPS = {
     .raise_max = tile_raise_max,
     .softmax = tile_softmax,
     .values = tile_values,
+    .normalise = tile_normalise,
     .probs = tile_probs,
+    .fill = fill,
     .row_max = row_max,
     .row_sum = row_sum,
     .row_exp = row_exp,
