@@ -216,7 +216,7 @@ static fasc_status blas_run(const fasc_problem *problem, const fasc_attention_pl
     int64_t rows = rows_per_part(problem), parts = parts_of(problem, rows);
     int64_t bytes = scratch_lend(problem, rows, NULL, &size);
     fasc_isa_parse(plan->arch, &isa);
-    const fasc_tile_ops *ops = fasc_tile_ops_for(isa);
+    const fasc_tile_ops *ops = fasc_tile_ops_for(isa, false);
     fasc_openblas_enter(1);
 #pragma omp parallel num_threads(plan->threads)
     {

@@ -15,6 +15,7 @@ enum {
     BLOCK_M = 128,
     BLOCK_N = 128,
     BLOCK_M_PROBS = 64,      /* S of its rows is kept: seqlen_k floats a row */
+    THIN_QUERIES = 4,        /* up to here queries are taken one by one */
     ITEMS_PER_THREAD = 4,    /* at least, or tiles are made smaller */
     TILE_FLOATS = 128 * 256, /* of a tile of K: what the second-level cache holds with the rest */
 };
@@ -72,7 +73,7 @@ static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, 
     fasc_isa_parse(plan->arch, &isa);
     flash_job job = {
         .problem = p,
-        .ops = fasc_tile_ops_for(isa),
+        .ops = fasc_tile_ops_for(isa, p->seqlen_q <= THIN_QUERIES),
         .block_m = plan->block_m,
         .block_n = plan->block_n,
         .softmax = args->out || args->lse || args->row_max || args->probs,

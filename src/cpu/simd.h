@@ -21,6 +21,8 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 
+#define INLINE static inline __attribute__((always_inline))
+
 typedef float vec __attribute__((vector_size(LANES * 4), may_alias));
 typedef float vec_anywhere __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4), may_alias));

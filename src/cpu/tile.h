@@ -67,8 +67,10 @@ typedef struct fasc_tile_ops {
 } fasc_tile_ops;
 
 extern const fasc_tile_ops fasc_tile_portable, fasc_tile_avx2, fasc_tile_avx512;
+extern const fasc_tile_ops fasc_tile_thin_portable, fasc_tile_thin_avx2, fasc_tile_thin_avx512;
 
-const fasc_tile_ops *fasc_tile_ops_for(fasc_isa isa);
+/* thin: groups of one query each, for problems with few (see tile_thin.h). */
+const fasc_tile_ops *fasc_tile_ops_for(fasc_isa isa, bool thin);
 
 /* The narrowest group that holds so many queries (at most ops->group): lanes times a power of 2. */
 static inline int fasc_tile_width(const fasc_tile_ops *ops, int64_t queries)

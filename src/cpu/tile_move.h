@@ -1,0 +1,68 @@
+/* tile_move.h - transposing and filling. */
+#ifndef FASC_CPU_TILE_MOVE_H
+#define FASC_CPU_TILE_MOVE_H
+
+#include "cpu/simd.h"
+
+/* ---- transposition ------------------------------------------------------------------------- */
+
+/* At most LANES by LANES. */
+static void transpose_block(const float *src, int64_t src_ld, int64_t rows, int64_t columns,
+                            float *dst, int64_t dst_ld, bool stream)
+{
+    vec r[LANES];
+    for (int i = 0; i < LANES; i++) {
+        r[i] = i < rows ? vec_load(src + i * src_ld) : vec_set(0.0f);
+    }
+    vec_transpose(r);
+    if (rows < LANES) {
+        for (int c = 0; c < columns; c++) {
+            memcpy(dst + c * dst_ld, &r[c], (size_t)rows * sizeof *dst);
+        }
+    } else if (stream) {
+        for (int c = 0; c < columns; c++) {
+            vec_stream(dst + c * dst_ld, r[c]);
+        }
+    } else {
+        for (int c = 0; c < columns; c++) {
+            vec_store(dst + c * dst_ld, r[c]);
+        }
+    }
+}
+
+static void tile_transpose(const float *src, int64_t src_ld, int64_t rows, int64_t columns,
+                           float *dst, int64_t dst_ld, bool stream)
+{
+    stream = stream && (uintptr_t)dst % sizeof(vec) == 0 && dst_ld % LANES == 0;
+    for (int64_t c = 0; c < columns; c += LANES) {
+        int64_t wide = columns - c < LANES ? columns - c : LANES;
+        for (int64_t r = 0; r < rows; r += LANES) {
+            int64_t high = rows - r < LANES ? rows - r : LANES;
+            transpose_block(src + r * src_ld + c, src_ld, high, wide, dst + c * dst_ld + r, dst_ld,
+                            stream);
+        }
+    }
+}
+
+/* ---- filling ------------------------------------------------------------------------------ */
+
+static void fill(float *dst, int64_t n, float value, bool stream)
+{
+    int64_t i = 0;
+    if (stream) {
+        for (; i < n && (uintptr_t)(dst + i) % sizeof(vec) != 0; i++) {
+            dst[i] = value;
+        }
+        for (; i + LANES <= n; i += LANES) {
+            vec_stream(dst + i, vec_set(value));
+        }
+    }
+    for (; i + LANES <= n; i += LANES) {
+        vec_store(dst + i, vec_set(value));
+    }
+    for (; i < n; i++) {
+        dst[i] = value;
+    }
+}
+
+#endif
