@@ -58,7 +58,7 @@ static void choose_softmax(int64_t seqlen_k, fasc_blas_layout *layout)
     static const struct {
         int threads, items;
     } CONFIG[] = {{32, 1}, {32, 4}, {128, 2}, {128, 4}, {256, 4}, {512, 4}};
-    layout->softmax_threads = 512;
+    layout->softmax_threads = 256;
     layout->softmax_items = 0;
     for (size_t i = 0; i < sizeof CONFIG / sizeof *CONFIG; i++) {
         if (seqlen_k <= (int64_t)CONFIG[i].threads * CONFIG[i].items * 8) {

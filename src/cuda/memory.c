@@ -4,10 +4,14 @@
  * not asked.
  *
  * Sizes are rounded up to a class (by 1/8 at most, 1/32 from 1 MiB on), which the size alone
- * determines: nothing is remembered of a block that is in use. */
+ * determines: nothing is remembered of a block that is in use.
+ *
+ * FASC_CUDA_POOL=0 turns it off: every request is a cudaMalloc of just its bytes, every return a
+ * cudaFree, so that compute-sanitizer sees each tensor's true ends and each use before a write. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cuda/cuda.h"
 
@@ -25,6 +29,7 @@ struct fasc_cuda_pool {
     pthread_mutex_t lock;
     bin *bucket[BUCKETS];
     size_t cached; /* bytes in all bins */
+    bool off;
 };
 
 fasc_status fasc_cuda_pool_new(fasc_cuda_device *d)
@@ -34,6 +39,8 @@ fasc_status fasc_cuda_pool_new(fasc_cuda_device *d)
         return fasc_fail(FASC_ENOMEM, "%s: no memory for its pool", d->name);
     }
     pthread_mutex_init(&d->pool->lock, NULL);
+    const char *wanted = getenv("FASC_CUDA_POOL");
+    d->pool->off = wanted && strcmp(wanted, "0") == 0;
     return FASC_OK;
 }
 
@@ -124,7 +131,7 @@ fasc_status fasc_cuda_block_take(fasc_cuda_device *d, size_t bytes, cudaStream_t
     if (bytes > SIZE_MAX / 2) {
         return no_memory(d, bytes);
     }
-    size_t size = class_of(bytes);
+    size_t size = d->pool->off ? bytes : class_of(bytes);
     fasc_status status = FASC_OK;
     int previous = fasc_cuda_enter(d);
     pthread_mutex_lock(&d->pool->lock);
@@ -166,9 +173,9 @@ void fasc_cuda_block_return(fasc_cuda_device *d, void *data, size_t bytes, cudaS
         return;
     }
     pthread_mutex_lock(&d->pool->lock);
-    bool kept = keep(d->pool, class_of(bytes), stream ? stream : d->stream, data);
+    bool kept = !d->pool->off && keep(d->pool, class_of(bytes), stream ? stream : d->stream, data);
     pthread_mutex_unlock(&d->pool->lock);
-    if (!kept) { /* no host memory to remember it with; cudaFree waits for the work that uses it */
+    if (!kept) { /* or no memory to remember it with; cudaFree waits for the work that uses it */
         int previous = fasc_cuda_enter(d);
         cudaFree(data);
         fasc_cuda_leave(previous);
