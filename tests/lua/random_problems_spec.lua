@@ -1,6 +1,7 @@
--- random_problems_spec.lua - attention on problems drawn at random: shapes, dtypes, layouts, masks, outputs
--- and their layouts, configurations. Every kernel that serves one agrees with the reference. A failure
--- prints the problem; FASC_TEST_PROBLEMS sets how many there are, FASC_TEST_SEED where they begin.
+-- random_problems_spec.lua - attention on problems drawn at random: shapes, dtypes, layouts, masks,
+-- outputs and their layouts, configurations. Every kernel that serves one agrees with the reference.
+-- A failure prints the problem; FASC_TEST_PROBLEMS sets how many there are, FASC_TEST_SEED where
+-- they begin.
 local fasc = require "fasc"
 local support = require "support"
 
@@ -39,7 +40,9 @@ local LAYOUTS = {
         return support.empty({b, h, n, d + 3}, opts):slice(nil, nil, nil, {1, d + 1})
     end,
 }
-local LAYOUT_NAMES = {"plain", "plain", "heads_inside", "columns_first", "every_other", "off_by_one"}
+local LAYOUT_NAMES = {
+    "plain", "plain", "heads_inside", "columns_first", "every_other", "off_by_one",
+}
 
 local function filled(layout, shape, dtype, seed, std)
     local t = LAYOUTS[layout](shape, {dtype = dtype})
