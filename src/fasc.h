@@ -507,7 +507,8 @@ typedef struct fasc_file_tensor {
 /* The tensors in file order. */
 fasc_status fasc_file_tensor_info(const fasc_file *file, int32_t index, fasc_file_tensor *info);
 
-/* Reads one tensor into a new CPU tensor; index from 0. */
+/* Reads one tensor into a new CPU tensor; index from 0. Row-major, but column-major data of an
+ * npy stays as it is, seen through strides. FASC_EUNSUPPORTED: fasc has no such dtype. */
 fasc_status fasc_file_read(fasc_file *file, int32_t index, fasc_tensor **tensor);
 
 /* The file's string-to-string metadata; FASC_EINVAL past the last entry. */
@@ -541,7 +542,8 @@ typedef struct fasc_heatmap_args {
     int32_t pool;           /* fasc_pool; 0 = max */
     int32_t scale;          /* fasc_color_scale; 0 = linear */
     int32_t colormap;       /* fasc_colormap; 0 = viridis */
-    int32_t max_size;       /* longest side in cells; larger maps are pooled; 0 = 1024 */
+    int32_t max_size;       /* longest side in cells; larger maps are pooled, both sides by one
+                               factor, but no side to fewer than 64 cells; 0 = 1024 */
     int32_t cell;           /* pixels per cell and side; 0 = 1 */
     int32_t has_range;      /* 1: low and high hold; 0: taken from the data */
     int32_t causal;         /* 1: cells above the diagonal are masked (grey) */
@@ -555,8 +557,8 @@ typedef struct fasc_heatmap_info {
     uint32_t size;
     int32_t width, height;        /* pixels */
     int32_t pool_rows, pool_cols; /* how many map cells one picture cell holds */
-    int64_t nan_count;            /* NaN cells, drawn magenta */
-    int64_t masked_count;         /* grey cells */
+    int64_t nan_count;            /* NaN elements of the map; their cells are magenta */
+    int64_t masked_count;         /* masked elements; cells of nothing else are grey */
     double low, high;             /* the colour range that was used */
 } fasc_heatmap_info;
 
