@@ -1,7 +1,9 @@
 /* flash_params.h - what a flash kernel is told at launch; shared by the host and the device.
- * Plain C, no includes: int64_t and friends come from the includer. */
+ * Plain C: int64_t and friends come from the includer. */
 #ifndef FASC_FLASH_PARAMS_H
 #define FASC_FLASH_PARAMS_H
+
+#include "params.h"
 
 /* Which scores are stored. */
 #define FASC_SCORES_NONE   0
@@ -21,8 +23,9 @@ typedef struct fasc_flash_params {
     float *lse, *row_max;  /* NULL = not wanted */
     int64_t q_stride[3], k_stride[3], v_stride[3];
     int64_t out_stride[4], scores_stride[4], lse_stride[3], row_max_stride[3];
-    int64_t lo, hi; /* query i sees key j iff i + lo <= j <= i + hi */
-    int32_t banded; /* 0: every query sees every key */
+    fasc_matrix_params mask; /* data NULL = none; stride 0 where it is broadcast */
+    int64_t lo, hi;          /* query i sees key j iff i + lo <= j <= i + hi */
+    int32_t banded;          /* 0: every query sees every key */
     int32_t batch, heads_q, group;
     int32_t seqlen_q, seqlen_k, head_dim; /* head_dim <= the kernel's HEAD_DIM */
     float scale;                          /* of the logits */

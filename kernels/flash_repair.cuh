@@ -6,6 +6,7 @@
 
 #include "flash_common.cuh"
 #include "flash_params.h"
+#include "mask.cuh"
 
 // One warp sums row `row` of (batch, head) again and stores it. lse2: the row's LSE in powers of
 // two.
@@ -25,6 +26,8 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
         x[n] = d < p.head_dim ? element_to_float(q[d]) : 0.0f;
         sum[n] = 0.0f;
     }
+    const int64_t mask =
+        batch * p.mask.stride[0] + head * p.mask.stride[1] + row * p.mask.stride[2];
     int first, last;
     visible_keys(p, row, &first, &last);
 #pragma unroll 1
@@ -36,7 +39,15 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
             dot = d < p.head_dim ? fma_f32(x[n], element_to_float(k[j * p.k_stride[2] + d]), dot)
                                  : dot;
         }
-        float weight = exp2_subnormal(warp_sum(dot) * (p.scale * LOG2_E) - lse2);
+        float score = warp_sum(dot) * p.scale;
+        if (p.mask.data) {
+            float added = mask_value(p.mask, mask, j);
+            if (added == -INFINITY_F32) {
+                continue;
+            }
+            score += added;
+        }
+        float weight = exp2_subnormal(fma_f32(score, LOG2_E, -lse2));
 #pragma unroll
         for (int n = 0; n < PER_LANE; n++) {
             int d = lane + 32 * n;

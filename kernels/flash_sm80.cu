@@ -41,6 +41,7 @@
 #include "flash_common.cuh"
 #include "flash_params.h"
 #include "flash_repair.cuh"
+#include "mask.cuh"
 #include "sm80_block.cuh"
 #include "sm80_loads.cuh"
 #include "sm80_mma.cuh"
@@ -48,11 +49,18 @@
 #include "sm80_stores.cuh"
 #include "softmax.cuh"
 
-// A negative scale turns the order of the logits: the products are negated then, and |scale| is
-// used. A scale of 0 would turn hidden -inf into NaN: the smallest normal number does as well.
-__device__ __forceinline__ float scale_in_log2(const fasc_flash_params &p)
+// What the registers of S hold: raw products, whose order a negative scale turns (they are negated
+// then, and |scale| is used); with a mask tensor, S itself.
+__device__ __forceinline__ float score_unit(const fasc_flash_params &p)
 {
-    return fmaxf(fabs_f32(p.scale) * LOG2_E, 1.17549435e-38f);
+    return p.mask.data ? 1.0f : fabs_f32(p.scale);
+}
+
+// Powers of two in one of them. A scale of 0 would turn hidden -inf into NaN: the smallest normal
+// number does as well.
+__device__ __forceinline__ float score_log2(const fasc_flash_params &p)
+{
+    return fmaxf(score_unit(p) * LOG2_E, 1.17549435e-38f);
 }
 
 // The buffer of key tile j.
@@ -74,6 +82,33 @@ __device__ __forceinline__ Visible visible_columns(const fasc_flash_params &p, c
         v.last[half] -= key0 + fragment_col(b, 0, 0);
     }
     return v;
+}
+
+// Turns raw scores of the tile at key0 into S with what the mask tensor adds: in units of S from
+// here on. What it adds is held above -2e38, so that S in powers of two stays finite.
+__device__ __forceinline__ void add_mask(float (&s)[4 * NT], const fasc_flash_params &p,
+                                         const Block &b, int mt, int key0)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = fragment_row(b, mt, half);
+        const int64_t at =
+            b.batch * p.mask.stride[0] + b.head * p.mask.stride[1] + row * p.mask.stride[2];
+#pragma unroll
+        for (int nt = 0; nt < NT; nt++) {
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const int key = key0 + fragment_col(b, nt, e);
+                float &x = s[4 * nt + 2 * half + e];
+                if (row < p.seqlen_q && key < p.seqlen_k) {
+                    const float added = mask_value(p.mask, at, key);
+                    x = added == -INFINITY_F32
+                            ? -INFINITY_F32
+                            : fma_f32(x, p.scale, added < -2e38f ? -2e38f : added);
+                }
+            }
+        }
+    }
 }
 
 // P = 2^(S c - lse2) of rows whose LSE is known, 0 for hidden keys (also where the LSE is NaN).
@@ -99,7 +134,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     const int begin = SCORES == FASC_SCORES_LOGITS ? 0 : range.begin;
     const int end = SCORES == FASC_SCORES_LOGITS ? (p.seqlen_k + BLOCK_N - 1) / BLOCK_N : range.end;
     const bool softmax = WANT_OUT || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
-    const float c = scale_in_log2(p);
+    const float c = score_log2(p);
 
     auto load_k = [&](int j) {
         const Block at = renewed(b);
@@ -171,7 +206,9 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         }
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
-            if (p.scale < 0.0f) {
+            if (p.mask.data) {
+                add_mask(s[mt], p, renewed(b), mt, key0);
+            } else if (p.scale < 0.0f) {
 #pragma unroll
                 for (int i = 0; i < 4 * NT; i++) {
                     s[mt][i] = -s[mt][i];
@@ -184,7 +221,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         if (SCORES == FASC_SCORES_MASKED) {
             // a hidden -inf stays what it is under any scale
             store_scores(p, b, key0, [&](int mt, int i) {
-                return s[mt][i] == -INFINITY_F32 ? -INFINITY_F32 : s[mt][i] * fabs_f32(p.scale);
+                return s[mt][i] == -INFINITY_F32 ? -INFINITY_F32 : s[mt][i] * score_unit(p);
             });
         }
         if (!softmax) {
@@ -252,7 +289,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
-        softmax_finish(rows[mt], lse2[mt], scale_in_log2(p));
+        softmax_finish(rows[mt], lse2[mt], score_log2(p));
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int row = fragment_row(b, mt, half);
@@ -265,7 +302,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
                 if (p.row_max) {
                     p.row_max[b.batch * p.row_max_stride[0] + b.head * p.row_max_stride[1] +
                               row * p.row_max_stride[2]] =
-                        empty ? -INFINITY_F32 : rows[mt].max[half] * fabs_f32(p.scale);
+                        empty ? -INFINITY_F32 : rows[mt].max[half] * score_unit(p);
                 }
             }
             lse2[mt][half] = empty ? 0.0f : lse2[mt][half];
@@ -281,7 +318,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         uint32_t spoilt[MT];
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
-            spoilt[mt] = p.banded ? spoilt_rows(o[mt], lse2[mt]) : 0;
+            spoilt[mt] = p.banded || p.mask.data ? spoilt_rows(o[mt], lse2[mt]) : 0;
         }
         store_out(p, b, o, inverse);
 #pragma unroll
