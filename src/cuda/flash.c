@@ -11,8 +11,6 @@ bool fasc_flash_can(const fasc_problem *problem, char *why, size_t room)
     } else if (problem->head_dim % 8 != 0 || problem->head_dim > 256) {
         snprintf(why, room, "takes a head_dim that is a multiple of 8 up to 256, not %lld",
                  (long long)problem->head_dim);
-    } else if (problem->mask_data) {
-        snprintf(why, room, "takes no mask tensor");
     } else if (problem->seqlen_q >= (1 << 30) || problem->seqlen_k >= (1 << 30) ||
                problem->batch * problem->heads_q >= (1 << 24)) {
         snprintf(why, room, "takes sequences below 2^30 and batch * heads below 2^24");
@@ -139,6 +137,11 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
         .head_dim = (int32_t)problem->head_dim,
         .scale = (float)problem->scale,
     };
+    if (problem->mask_data) {
+        p.mask.data = (void *)(uintptr_t)problem->mask_data;
+        p.mask.dtype = (int32_t)problem->mask_dtype;
+        memcpy(p.mask.stride, problem->mask_stride, sizeof p.mask.stride);
+    }
     strides_of(&inputs->q, 3, p.q_stride);
     strides_of(&inputs->k, 3, p.k_stride);
     if (pass->to) {

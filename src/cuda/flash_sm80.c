@@ -165,8 +165,8 @@ const fasc_cuda_attention fasc_cuda_flash_sm80 = {
     .name = "flash",
     .arch = "sm_80",
     .summary = "tiled online softmax on mma.sync, scores stored in the same pass",
-    .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides; no mask tensor; out, "
-                "lse, row_max, logits, masked, probs",
+    .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides and mask (what it "
+                "adds counts as -2e38 at least); out, lse, row_max, logits, masked, probs",
     .block_m = true,
     .block_n = true,
     .stages = true,
