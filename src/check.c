@@ -1,24 +1,14 @@
 /* check.c - fasc_attention_check: every output that the arguments name, compared element by
- * element with float64 attention (cpu/oracle.h) under the bounds that fasc.h states.
- *
- * Tensors of another device are copied to the CPU first, of the query rows asked for and no
- * others. Where the reference is NaN or infinite the output must be so too, with these
- * allowances for what float32 cannot tell apart:
- *   - a row that holds both +inf and NaN may have either as row_max, and one with +inf either
- *     as LSE;
- *   - in out, an infinite value may arrive as NaN (0 * inf while the row is rescaled), and one
- *     whose weight is below the smallest number of the dtype need not arrive. */
+ * element with float64 attention (cpu/oracle.h, check_row.h). Tensors of another device are copied
+ * to the CPU first, of the query rows asked for and no others. */
 #include <inttypes.h>
-#include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_row.h"
 #include "cpu/attention.h"
-#include "cpu/oracle.h"
 #include "cpu/rows.h"
-#include "problem.h"
 #include "validate.h"
 
 /* A tensor as the comparison reads it: on the CPU, with all query rows or just those asked for. */
@@ -132,218 +122,6 @@ static fasc_status fetch_all(check *c, const fasc_attention_args *args)
     return FASC_OK;
 }
 
-/* ---- comparing --------------------------------------------------------------------- */
-
-/* What the bounds need to know of a floating dtype: half the distance of neighbours at 1 and at
- * the smallest normal number, and the first power of two that it does not reach. */
-static const struct {
-    double half_ulp, least_half_ulp, overflow;
-} FORMAT[] = {
-    [FASC_F16] = {0x1p-11, 0x1p-25, 0x1p16},
-    [FASC_BF16] = {0x1p-8, 0x1p-134, 0x1p128},
-    [FASC_F32] = {0x1p-24, 0x1p-150, 0x1p128},
-    [FASC_F64] = {0x1p-53, 0.0, INFINITY},
-};
-
-/* |x| rounded down to a power of two. */
-static double power_below(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits &= 0x7ff0000000000000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static double half_ulp(fasc_dtype dtype, double x)
-{
-    return fmax(FORMAT[dtype].half_ulp * power_below(x), FORMAT[dtype].least_half_ulp);
-}
-
-/* What counts as overflow in the dtype becomes one and the same number. */
-static double clamped(fasc_dtype dtype, double x)
-{
-    double most = FORMAT[dtype].overflow;
-    return x > most ? most : x < -most ? -most : x;
-}
-
-/* Adds one element to an entry. bound: beyond the rounding of the output, which is added if
- * `rounded`. */
-static void compare(fasc_check_entry *e, fasc_dtype dtype, double value, double reference,
-                    double bound, bool rounded, const int64_t *index)
-{
-    double share = INFINITY;
-    bool right;
-    if (!isfinite(reference) || isnan(value)) {
-        right = isnan(reference) ? isnan(value) : value == reference;
-        share = right ? 0.0 : share;
-    } else {
-        double x = clamped(dtype, value), y = clamped(dtype, reference), distance = fabs(x - y);
-        bound += rounded ? half_ulp(dtype, y) : 0.0;
-        right = distance <= bound;
-        share = distance == 0 ? 0.0 : distance / bound;
-        e->max_abs = isfinite(value) && distance > e->max_abs ? distance : e->max_abs;
-    }
-    e->count++;
-    e->failed += !right;
-    if (share > e->max_share || e->worst[0] < 0) {
-        e->max_share = share;
-        memcpy(e->worst, index, sizeof e->worst);
-        e->worst_value = value;
-        e->worst_reference = reference;
-    }
-}
-
-/* The n values of row `index` of an output, as float64. */
-static void load_row(const operand *o, const int64_t *index, int64_t r, int64_t n, double *values)
-{
-    const fasc_tensor *t = o->tensor;
-    int64_t stride = t->rank == 4 ? t->stride[3] : 1;
-    fasc_load_f64(values, fasc_row(t, index[0], index[1], o->gathered ? r : index[2]), t->dtype,
-                  stride, n);
-}
-
-/* A finite stand-in for a bound that is not: then nothing but infinities can be told. */
-static double usable(double bound)
-{
-    return isfinite(bound) ? bound : INFINITY;
-}
-
-/* Everything that the comparison of one row needs. */
-typedef struct row_check {
-    const check *c;
-    const fasc_oracle_row *row;
-    int64_t r;
-    int64_t index[4]; /* b, h, i, -1 */
-    double *values;   /* scratch: max(seqlen_k, head_dim) */
-    double relative;  /* 2^-19 (1 + A) */
-} row_check;
-
-static void check_out(const row_check *rc, const operand *o, fasc_check_entry *e)
-{
-    const fasc_oracle_row *row = rc->row;
-    const fasc_problem *p = &rc->c->problem;
-    static const int UNIT[] = {[FASC_F16] = 11, [FASC_BF16] = 8, [FASC_F32] = 24, [FASC_F64] = 53};
-    double unit = ldexp(1.0, -UNIT[p->dtype]);
-    int64_t index[4] = {rc->index[0], rc->index[1], rc->index[2], 0};
-    load_row(o, rc->index, rc->r, p->head_dim, rc->values);
-    for (int64_t d = 0; d < p->head_dim; d++) {
-        double value = rc->values[d], reference = row->out[d];
-        double bound = (unit + rc->relative) * row->out_magnitude[d] +
-                       (p->dtype == FASC_F16 ? 0x1p-24 * row->out_total[d] : 0.0);
-        bool allowed = row->out_loose[d] != 0 || (isinf(reference) && isnan(value));
-        index[3] = d;
-        compare(e, o->tensor->dtype, allowed ? reference : value, reference, usable(bound), true,
-                index);
-    }
-}
-
-static void check_number(const row_check *rc, const operand *o, double reference, bool loose,
-                         fasc_check_entry *e)
-{
-    double value;
-    load_row(o, rc->index, rc->r, 1, &value);
-    bool allowed = loose && (isnan(value) || value == INFINITY);
-    compare(e, o->tensor->dtype, allowed ? reference : value, reference, rc->relative, false,
-            rc->index);
-}
-
-/* n scores against reference; added: what mask adds to the bound, NULL = nothing. */
-static void check_scores(const row_check *rc, const operand *o, const double *reference,
-                         const double *added, fasc_check_entry *e)
-{
-    const fasc_oracle_row *row = rc->row;
-    int64_t index[4] = {rc->index[0], rc->index[1], rc->index[2], 0};
-    load_row(o, rc->index, rc->r, rc->c->problem.seqlen_k, rc->values);
-    for (int64_t j = 0; j < rc->c->problem.seqlen_k; j++) {
-        bool hidden = reference[j] == -INFINITY;
-        double magnitude = hidden ? 0.0 : row->magnitude[j] + (added ? fabs(added[j]) : 0.0);
-        index[3] = j;
-        compare(e, o->tensor->dtype, rc->values[j], reference[j], usable(0x1p-19 * magnitude), true,
-                index);
-    }
-}
-
-static void check_probs(const row_check *rc, const operand *o, fasc_check_entry *e)
-{
-    int64_t index[4] = {rc->index[0], rc->index[1], rc->index[2], 0};
-    load_row(o, rc->index, rc->r, rc->c->problem.seqlen_k, rc->values);
-    for (int64_t j = 0; j < rc->c->problem.seqlen_k; j++) {
-        double reference = rc->row->probs[j];
-        index[3] = j;
-        compare(e, o->tensor->dtype, rc->values[j], reference, reference * rc->relative, true,
-                index);
-    }
-}
-
-static void check_row(row_check *rc, fasc_check_entry *entry)
-{
-    const check *c = rc->c;
-    const fasc_oracle_row *row = rc->row;
-    rc->relative = 0x1p-19 * (1.0 + row->row_magnitude);
-    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
-        const operand *o = &c->output[n];
-        size_t offset = fasc_outputs[n].offset;
-        if (!o->tensor) {
-            continue;
-        }
-        if (offset == offsetof(fasc_attention_args, out)) {
-            check_out(rc, o, &entry[n]);
-        } else if (offset == offsetof(fasc_attention_args, lse)) {
-            check_number(rc, o, row->lse, row->inf_score, &entry[n]);
-        } else if (offset == offsetof(fasc_attention_args, row_max)) {
-            check_number(rc, o, row->row_max, row->inf_score && row->nan_score, &entry[n]);
-        } else if (offset == offsetof(fasc_attention_args, logits)) {
-            check_scores(rc, o, row->logits, NULL, &entry[n]);
-        } else if (offset == offsetof(fasc_attention_args, masked)) {
-            check_scores(rc, o, row->scores, row->mask, &entry[n]);
-        } else {
-            check_probs(rc, o, &entry[n]);
-        }
-    }
-}
-
-static void entries_begin(fasc_check_entry *entry)
-{
-    memset(entry, 0, FASC_OUTPUT_COUNT * sizeof *entry);
-    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
-        snprintf(entry[n].name, sizeof entry[n].name, "%s", fasc_outputs[n].name);
-        for (int i = 0; i < 4; i++) {
-            entry[n].worst[i] = -1;
-        }
-    }
-}
-
-static bool earlier(const int64_t *a, const int64_t *b)
-{
-    for (int i = 0; i < 4; i++) {
-        if (a[i] != b[i]) {
-            return a[i] < b[i];
-        }
-    }
-    return false;
-}
-
-/* Joins what one thread found to the whole; which thread came first makes no difference. */
-static void entries_merge(fasc_check_entry *all, const fasc_check_entry *mine)
-{
-    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
-        all[n].count += mine[n].count;
-        all[n].failed += mine[n].failed;
-        all[n].max_abs = fmax(all[n].max_abs, mine[n].max_abs);
-        if (mine[n].count == 0) {
-            continue;
-        }
-        if (all[n].worst[0] < 0 || mine[n].max_share > all[n].max_share ||
-            (mine[n].max_share == all[n].max_share && earlier(mine[n].worst, all[n].worst))) {
-            all[n].max_share = mine[n].max_share;
-            memcpy(all[n].worst, mine[n].worst, sizeof all[n].worst);
-            all[n].worst_value = mine[n].worst_value;
-            all[n].worst_reference = mine[n].worst_reference;
-        }
-    }
-}
-
 /* ---- all rows ------------------------------------------------------------------------ */
 
 /* One thread's doubles: a row of the oracle, and the output's values. */
@@ -353,19 +131,27 @@ static int64_t thread_doubles(const fasc_problem *p)
     return fasc_oracle_row_size(p, true) + longest;
 }
 
-static void check_one(const check *c, const fasc_oracle_head *head, row_check *rc,
-                      fasc_oracle_row *row, fasc_check_entry *entry)
+/* Row r of head (b, h): query rows[r], or r itself when all are checked. */
+static void check_one(const check *c, const fasc_oracle_head *head, int64_t b, int64_t h, int64_t r,
+                      fasc_oracle_row *row, double *values, fasc_check_entry *entry)
 {
     const fasc_problem *p = &c->problem;
-    int64_t b = rc->index[0], h = rc->index[1], i = rc->index[2];
     const fasc_tensor *q = c->q.tensor;
-    fasc_load_f64(row->q, fasc_row(q, b, h, c->q.gathered ? rc->r : i), p->dtype, q->stride[3],
+    fasc_row_check rc = {.problem = p, .row = row, .b = b, .h = h, .values = values};
+    rc.i = c->rows ? c->rows[r] : r;
+    fasc_load_f64(row->q, fasc_row(q, b, h, c->q.gathered ? r : rc.i), p->dtype, q->stride[3],
                   p->head_dim);
     if (row->mask) {
-        fasc_mask_load_f64(p, b, h, c->mask.gathered ? rc->r : i, 0, p->seqlen_k, row->mask);
+        fasc_mask_load_f64(p, b, h, c->mask.gathered ? r : rc.i, 0, p->seqlen_k, row->mask);
     }
-    fasc_oracle_row_compute(p, head, i, c->args.logits != NULL, row);
-    check_row(rc, entry);
+    fasc_oracle_row_compute(p, head, rc.i, c->args.logits != NULL, row);
+    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
+        const operand *o = &c->output[n];
+        if (o->tensor) {
+            fasc_check_row(&rc, (fasc_output_number)n, o->tensor, o->gathered ? r : rc.i,
+                           &entry[n]);
+        }
+    }
 }
 
 static void check_head(const check *c, const fasc_oracle_head *head, int64_t b, int64_t hk,
@@ -377,22 +163,17 @@ static void check_head(const check *c, const fasc_oracle_head *head, int64_t b, 
         double *mine = doubles + omp_get_thread_num() * thread_doubles(p);
         fasc_check_entry found[FASC_OUTPUT_COUNT];
         fasc_oracle_row row = fasc_oracle_row_lend(p, true, mine);
-        row_check rc = {.c = c, .row = &row, .values = mine + fasc_oracle_row_size(p, true)};
-        entries_begin(found);
+        double *values = mine + fasc_oracle_row_size(p, true);
+        fasc_check_entries_begin(found);
 #pragma omp for schedule(dynamic, 4)
         for (int64_t unit = 0; unit < p->group * c->row_count; unit++) {
-            if (fasc_stopped(stop)) {
-                continue;
+            if (!fasc_stopped(stop)) {
+                int64_t h = hk * p->group + unit / c->row_count;
+                check_one(c, head, b, h, unit % c->row_count, &row, values, found);
             }
-            rc.r = unit % c->row_count;
-            rc.index[0] = b;
-            rc.index[1] = hk * p->group + unit / c->row_count;
-            rc.index[2] = c->rows ? c->rows[rc.r] : rc.r;
-            rc.index[3] = -1;
-            check_one(c, head, &rc, &row, found);
         }
 #pragma omp critical(fasc_check_merge)
-        entries_merge(entry, found);
+        fasc_check_entries_merge(entry, found);
     }
 }
 
@@ -408,7 +189,7 @@ static fasc_status check_all(const check *c, fasc_check_entry *entry)
     }
     fasc_oracle_head head = {.k_t = doubles, .v = doubles + head_doubles};
     fasc_stop stop = {false};
-    entries_begin(entry);
+    fasc_check_entries_begin(entry);
     for (int64_t b = 0; b < p->batch; b++) {
         for (int64_t hk = 0; hk < p->heads_k && !fasc_stopped(&stop); hk++) {
             fasc_oracle_head_load(p, c->k.tensor, c->v.tensor, b, hk, &head);

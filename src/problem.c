@@ -11,12 +11,12 @@
 #include "validate.h"
 
 const fasc_output fasc_outputs[FASC_OUTPUT_COUNT] = {
-    {"out", offsetof(fasc_attention_args, out), FASC_OUTPUT_LIKE_Q},
-    {"lse", offsetof(fasc_attention_args, lse), FASC_OUTPUT_ROWS},
-    {"row_max", offsetof(fasc_attention_args, row_max), FASC_OUTPUT_ROWS},
-    {"logits", offsetof(fasc_attention_args, logits), FASC_OUTPUT_SCORES},
-    {"masked", offsetof(fasc_attention_args, masked), FASC_OUTPUT_SCORES},
-    {"probs", offsetof(fasc_attention_args, probs), FASC_OUTPUT_SCORES},
+    [FASC_OUTPUT_OUT] = {"out", offsetof(fasc_attention_args, out), FASC_OUTPUT_LIKE_Q},
+    [FASC_OUTPUT_LSE] = {"lse", offsetof(fasc_attention_args, lse), FASC_OUTPUT_ROWS},
+    [FASC_OUTPUT_ROW_MAX] = {"row_max", offsetof(fasc_attention_args, row_max), FASC_OUTPUT_ROWS},
+    [FASC_OUTPUT_LOGITS] = {"logits", offsetof(fasc_attention_args, logits), FASC_OUTPUT_SCORES},
+    [FASC_OUTPUT_MASKED] = {"masked", offsetof(fasc_attention_args, masked), FASC_OUTPUT_SCORES},
+    [FASC_OUTPUT_PROBS] = {"probs", offsetof(fasc_attention_args, probs), FASC_OUTPUT_SCORES},
 };
 
 fasc_tensor *fasc_output_tensor(const fasc_attention_args *args, const fasc_output *output)

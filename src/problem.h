@@ -18,7 +18,16 @@ typedef struct fasc_output {
     fasc_output_shape shape;
 } fasc_output;
 
-enum { FASC_OUTPUT_COUNT = 6 };
+typedef enum fasc_output_number {
+    FASC_OUTPUT_OUT,
+    FASC_OUTPUT_LSE,
+    FASC_OUTPUT_ROW_MAX,
+    FASC_OUTPUT_LOGITS,
+    FASC_OUTPUT_MASKED,
+    FASC_OUTPUT_PROBS,
+    FASC_OUTPUT_COUNT
+} fasc_output_number;
+
 extern const fasc_output fasc_outputs[FASC_OUTPUT_COUNT];
 
 /* The tensor that args give for an output; NULL when it is not wanted. */
