@@ -1,5 +1,6 @@
 /* history.c - the lines of earlier prompts, kept in a file of plain lines. Each line is appended at
  * once, so that several prompts share the file and a killed one loses nothing. */
+#include <errno.h>
 #include <histedit.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,7 +15,17 @@ enum { LINES_KEPT = 2000 };
 static History *lines;
 static char path[PATH_MAX]; /* "" = nothing is kept */
 
-/* $XDG_STATE_HOME/fasc/history, its folders made; "" if there is no place for it. */
+/* Nobody else's business. */
+static FILE *open_private(const char *name, const char *mode)
+{
+    FILE *file = fopen(name, mode);
+    if (file) {
+        fchmod(fileno(file), 0600);
+    }
+    return file;
+}
+
+/* Sets path to $XDG_STATE_HOME/fasc/history, made where it is missing, or to "" and says why. */
 static void find_path(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -27,19 +38,15 @@ static void find_path(void)
     } else {
         return;
     }
-    if (host_make_folders(folder) == 0) {
-        snprintf(path, sizeof path, "%s/history", folder);
+    snprintf(path, sizeof path, "%s/history", folder);
+    errno = host_make_folders(folder);
+    FILE *file = errno ? NULL : open_private(path, "a");
+    if (!file) {
+        fprintf(stderr, HOST_NAME ": no history is kept: %s: %s\n", path, strerror(errno));
+        path[0] = '\0';
+        return;
     }
-}
-
-/* Nobody else's business. */
-static FILE *open_private(const char *name, const char *mode)
-{
-    FILE *file = fopen(name, mode);
-    if (file) {
-        fchmod(fileno(file), 0600);
-    }
-    return file;
+    fclose(file);
 }
 
 /* Enters the file's lines, the oldest first. Returns how many there are. */

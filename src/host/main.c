@@ -1,4 +1,5 @@
 /* main.c - fasc-bench: reads the command line and runs what it names. */
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,5 +71,9 @@ int main(int argc, char **argv)
         status = start(&options);
     }
     free(options.code);
+    if (fflush(stdout) != 0 && status == 0) {
+        fprintf(stderr, HOST_NAME ": stdout: %s\n", strerror(errno));
+        status = HOST_FAILED;
+    }
     return status;
 }

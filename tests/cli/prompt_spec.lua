@@ -13,10 +13,11 @@ local function tmux(...)
     return shell.sh(table.concat(words, " "))
 end
 
--- Opens a terminal with a prompt in it; `done` is printed when it has ended.
-function screen.open()
+-- Opens a terminal with a prompt in it, whose state lies in the folder (default: one for these
+-- tests); `done` is printed when it has ended.
+function screen.open(folder)
     screen.opened = screen.opened + 1 -- each its own server: the last one may still be ending
-    local command = ("XDG_STATE_HOME=%s %s; echo done $?; sleep 20"):format(state,
+    local command = ("XDG_STATE_HOME=%s %s; echo done $?; sleep 20"):format(folder or state,
         shell.command())
     local result = tmux("new-session", "-d", "-x", "80", "-y", "50", command)
     assert.equal(0, result.code, result.err)
@@ -72,7 +73,9 @@ if not shell.has "tmux" then
 end
 
 describe("the prompt at a terminal", function()
-    before_each(screen.open)
+    before_each(function()
+        screen.open()
+    end)
     after_each(screen.close)
     teardown(function()
         shell.sh("rm -rf " .. state)
@@ -147,6 +150,12 @@ describe("the prompt at a terminal", function()
     it("leaves on Ctrl-D with status 0", function()
         screen.type("", "C-d")
         screen.wait "\ndone 0$"
+    end)
+
+    it("says when it cannot keep a history, and works", function()
+        screen.close()
+        screen.open "/dev/null"
+        screen.line("2 + 2", "no history is kept: /dev/null/fasc/history: Not a directory.*\n4")
     end)
 
     it("has the lines of the last run in its history", function()

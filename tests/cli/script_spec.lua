@@ -107,6 +107,12 @@ describe("the exit status", function()
         assert.equal("", result.out)
     end)
 
+    it("is 1 when the output cannot be written", function()
+        local result = shell.sh(shell.command("-e", "print 'lost'") .. " >/dev/full")
+        assert.equal(1, result.code)
+        assert.equal("fasc-bench: stdout: No space left on device\n", result.err)
+    end)
+
     it("is 1 without a word after error(nil)", function()
         local result = bench("-e", "error()")
         assert.equal(1, result.code)
