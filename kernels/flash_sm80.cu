@@ -255,7 +255,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     fasc_flash_sm80(const __grid_constant__ fasc_flash_params p)
 {
     extern __shared__ __align__(1024) char smem[];
@@ -263,8 +263,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     b.q_tile = shared_address(smem);
     b.k_tile = b.q_tile + Q_BYTES;
     b.v_tile = b.k_tile + STAGES * KV_BYTES;
-    b.stage = b.k_tile + KV_BUFFERS * KV_BYTES +
-              b.warp * 16 * stage_pitch(p.scores && p.scores_f32 ? 4 : 2);
+    b.stage = b.k_tile + KV_BUFFERS * KV_BYTES + b.warp * 16 * stage_pitch(SCORES_F32 ? 4 : 2);
     const TileRange range = tile_range(p, b.row0);
 
     RowState rows[MT];

@@ -10,10 +10,84 @@
 
 __device__ __forceinline__ void store_score(const fasc_flash_params &p, int64_t at, float x)
 {
-    if (p.scores_f32) {
+    if (SCORES_F32) {
         ((float *)p.scores)[at] = x;
     } else {
         ((uint16_t *)p.scores)[at] = float_to_element(x);
+    }
+}
+
+// The warp's rows of the tile at key0, by element.
+template <class Value>
+__device__ __forceinline__ void store_scores_scalar(const fasc_flash_params &p, const Block &b,
+                                                    int key0, Value x)
+{
+    const int64_t base = b.batch * p.scores_stride[0] + b.head * p.scores_stride[1];
+#pragma unroll
+    for (int mt = 0; mt < MT; mt++) {
+#pragma unroll
+        for (int i = 0; i < 4 * NT; i++) {
+            int row = fragment_row(b, mt, i >> 1 & 1), col = key0 + fragment_col(b, i >> 2, i);
+            if (row < p.seqlen_q && col < p.seqlen_k) {
+                store_score(p, base + row * p.scores_stride[2] + col * p.scores_stride[3],
+                            x(mt, i));
+            }
+        }
+    }
+}
+
+// The same in 16-byte pieces of rows, for elements of SIZE bytes: a row tile goes into the warp's
+// stage, then each lane takes one piece of every ROWS-th row, all of them before the first is
+// stored.
+template <int SIZE, class Value>
+__device__ __forceinline__ void store_scores_vector(const fasc_flash_params &p, const Block &b,
+                                                    int key0, Value x)
+{
+    constexpr int PER_PIECE = 16 / SIZE, PIECES = BLOCK_N / PER_PIECE, ROWS = 32 / PIECES,
+                  PITCH = BLOCK_N * SIZE + 16;
+    static_assert(32 % PIECES == 0, "a warp takes whole rows");
+    const int row = b.lane / PIECES, piece = b.lane % PIECES;
+    const int left = p.seqlen_k - key0 - piece * PER_PIECE; // keys from this lane's piece on
+    const int64_t step = ROWS * p.scores_stride[2] * SIZE;
+#pragma unroll
+    for (int mt = 0; mt < MT; mt++) {
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < 4 * NT; i += 2) {
+            uint32_t at = b.stage + ((b.lane >> 2) + 8 * (i >> 1 & 1)) * PITCH +
+                          fragment_col(b, i >> 2, 0) * SIZE;
+            if (SIZE == 4) {
+                store_shared_8(at, x(mt, i), x(mt, i + 1));
+            } else {
+                store_shared_4(at, pack_16(x(mt, i), x(mt, i + 1)));
+            }
+        }
+        __syncwarp();
+        const int first = b.row0 + (b.warp * MT + mt) * 16 + row;
+        char *to = (char *)p.scores + (b.batch * p.scores_stride[0] + b.head * p.scores_stride[1] +
+                                       first * p.scores_stride[2] + key0 + piece * PER_PIECE) *
+                                          SIZE;
+        uint32_t v[16 / ROWS][4];
+#pragma unroll
+        for (int n = 0; n < 16 / ROWS; n++) {
+            load_shared_16(v[n], b.stage + (row + n * ROWS) * PITCH + piece * 16);
+        }
+#pragma unroll
+        for (int n = 0; n < 16 / ROWS; n++) {
+            if (left >= PER_PIECE && first + n * ROWS < p.seqlen_q) {
+                store_global_16(to + n * step, v[n]);
+            }
+        }
+        if (left > 0 &&
+            left < PER_PIECE) { // the row ends inside this piece, and what follows it is not ours
+#pragma unroll 1
+            for (int n = 0; n < 16 / ROWS && first + n * ROWS < p.seqlen_q; n++) {
+                for (int byte = 0; byte < left * SIZE; byte += 2) {
+                    *(uint16_t *)(to + n * step + byte) =
+                        load_shared_2(b.stage + (row + n * ROWS) * PITCH + piece * 16 + byte);
+                }
+            }
+        }
     }
 }
 
@@ -23,64 +97,12 @@ __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const B
                                              int key0, Value x)
 {
     const Block b = renewed(block);
-    int64_t base = b.batch * p.scores_stride[0] + b.head * p.scores_stride[1];
     if (p.scores_store == FASC_STORE_SCALAR) {
-#pragma unroll
-        for (int mt = 0; mt < MT; mt++) {
-#pragma unroll
-            for (int nt = 0; nt < NT; nt++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int row = fragment_row(b, mt, e >> 1), col = key0 + fragment_col(b, nt, e);
-                    if (row < p.seqlen_q && col < p.seqlen_k) {
-                        store_score(p, base + row * p.scores_stride[2] + col * p.scores_stride[3],
-                                    x(mt, 4 * nt + e));
-                    }
-                }
-            }
-        }
-        return;
-    }
-    const int size = p.scores_f32 ? 4 : 2, per_piece = 16 / size;
-    const int pieces = BLOCK_N / per_piece; // 16-byte pieces of a row
-    const int pitch = stage_pitch(size);
-#pragma unroll
-    for (int mt = 0; mt < MT; mt++) {
-        __syncwarp();
-#pragma unroll
-        for (int nt = 0; nt < NT; nt++) {
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                float x0 = x(mt, 4 * nt + 2 * half), x1 = x(mt, 4 * nt + 2 * half + 1);
-                uint32_t at =
-                    b.stage + ((b.lane >> 2) + 8 * half) * pitch + fragment_col(b, nt, 0) * size;
-                if (p.scores_f32) {
-                    store_shared_8(at, x0, x1);
-                } else {
-                    store_shared_4(at, pack_16(x0, x1));
-                }
-            }
-        }
-        __syncwarp();
-        int row0 = b.row0 + (b.warp * MT + mt) * 16;
-        char *to = (char *)p.scores + (base + row0 * p.scores_stride[2] + key0) * size;
-        for (int n = b.lane; n < 16 * pieces; n += 32) {
-            int row = n / pieces, piece = n % pieces;
-            int left = p.seqlen_k - key0 - piece * per_piece; // keys from this piece on
-            if (row0 + row < p.seqlen_q && left > 0) {
-                uint32_t from = b.stage + row * pitch + piece * 16;
-                char *piece_to = to + row * p.scores_stride[2] * size + piece * 16;
-                if (left >= per_piece) {
-                    uint32_t v[4];
-                    load_shared_16(v, from);
-                    store_global_16(piece_to, v);
-                } else { // the row ends inside this piece, and what follows it is not ours
-                    for (int byte = 0; byte < left * size; byte += 2) {
-                        *(uint16_t *)(piece_to + byte) = load_shared_2(from + byte);
-                    }
-                }
-            }
-        }
+        store_scores_scalar(p, b, key0, x);
+    } else if (SCORES_F32) {
+        store_scores_vector<4>(p, b, key0, x);
+    } else {
+        store_scores_vector<2>(p, b, key0, x);
     }
 }
 
@@ -104,8 +126,8 @@ __device__ void fill_scores(const fasc_flash_params &p, const Block &b, int key_
         }
         return;
     }
-    const int size = p.scores_f32 ? 4 : 2, per_piece = 16 / size;
-    const uint32_t word = p.scores_f32 ? __float_as_uint(value) : pack_16(value, value);
+    const int size = SCORES_F32 ? 4 : 2, per_piece = 16 / size;
+    const uint32_t word = SCORES_F32 ? __float_as_uint(value) : pack_16(value, value);
     const uint32_t v[4] = {word, word, word, word};
     for (int row = b.warp; row < rows; row += WARPS) {
         char *to = (char *)p.scores + (base + (b.row0 + row) * p.scores_stride[2]) * size;

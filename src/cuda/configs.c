@@ -54,17 +54,26 @@ static const struct {
 };
 /* clang-format on */
 
-/* Every row of flash_sm80's table in f16 and bf16, with each kind of scores, with and without O. */
+/* Every row of flash_sm80's table in f16 and bf16, with and without O, without scores and with each
+ * kind of them in q's dtype and in f32. */
 static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
-    enum { VARIANTS = 16 };
-    if (i >= fasc_sm80_config_count() * VARIANTS) {
+    static const struct {
+        int32_t scores;
+        bool f32;
+    } STORE[] = {{FASC_SCORES_NONE, false},   {FASC_SCORES_LOGITS, false},
+                 {FASC_SCORES_MASKED, false}, {FASC_SCORES_PROBS, false},
+                 {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
+                 {FASC_SCORES_PROBS, true}};
+    enum { STORES = sizeof STORE / sizeof *STORE };
+    int32_t store = i % STORES, bf16 = i / STORES % 2, want_out = i / STORES / 2 % 2;
+    int32_t row = i / STORES / 4;
+    if (row >= fasc_sm80_config_count()) {
         return false;
     }
-    int32_t variant = i % VARIANTS;
     config->source = "kernels/flash_sm80.cu";
     config->arch = NULL;
-    fasc_sm80_macros(&FASC_SM80_CONFIG[i / VARIANTS], variant & 1, variant >> 1 & 3, variant >> 3,
+    fasc_sm80_macros(&FASC_SM80_CONFIG[row], bf16, STORE[store].scores, STORE[store].f32, want_out,
                      config->macros, sizeof config->macros);
     return true;
 }

@@ -10,9 +10,8 @@
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it, best first; the first that fits
  * the device's shared memory is the default. Measured: results/sm80_configs.md. */
 const fasc_sm80_config FASC_SM80_CONFIG[] = {
-    {32, 128, 64, 2, 4}, {64, 128, 64, 2, 4},  {64, 128, 64, 3, 4},  {96, 128, 64, 2, 4},
-    {96, 128, 32, 2, 4}, {128, 128, 32, 2, 4}, {128, 128, 32, 4, 4}, {128, 64, 64, 2, 4},
-    {192, 64, 64, 2, 4}, {192, 64, 32, 2, 4},  {256, 64, 32, 2, 4},  {256, 64, 32, 1, 4},
+    {64, 128, 64, 2, 4}, {96, 128, 32, 2, 4}, {128, 128, 32, 2, 4},
+    {128, 64, 64, 2, 4}, {192, 64, 32, 2, 4}, {256, 64, 32, 1, 4},
 };
 
 enum { CONFIG_COUNT = sizeof FASC_SM80_CONFIG / sizeof *FASC_SM80_CONFIG };
@@ -108,13 +107,15 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     return FASC_OK;
 }
 
-void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool want_out,
+void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool f32, bool want_out,
                       char *macros, size_t room)
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_M=%d BLOCK_N=%d STAGES=%d WARPS=%d SCORES=%d "
+             "SCORES_F32=%d "
              "WANT_OUT=%d",
-             bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)scores, want_out);
+             bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)scores, f32,
+             want_out);
 }
 
 static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -125,7 +126,8 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
     bool want_out = pass->first && problem->args->out;
     int64_t tiles = (problem->seqlen_q + c->block_m - 1) / c->block_m;
     int score_size = pass->to && pass->to->dtype == FASC_F32 ? 4 : 2;
-    fasc_sm80_macros(c, problem->dtype == FASC_BF16, pass->scores, want_out, macros, room);
+    fasc_sm80_macros(c, problem->dtype == FASC_BF16, pass->scores, score_size == 4, want_out,
+                     macros, room);
     return (fasc_cuda_launch){.source = "kernels/flash_sm80.cu",
                               .macros = macros,
                               .entry = "fasc_flash_sm80",

@@ -12,7 +12,7 @@ extern const fasc_sm80_config FASC_SM80_CONFIG[];
 int32_t fasc_sm80_config_count(void);
 
 /* The macros of one compilation. */
-void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool want_out,
+void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool f32, bool want_out,
                       char *macros, size_t room);
 
 #endif
