@@ -1,7 +1,7 @@
 -- random_problems_spec.lua - attention on problems drawn at random: shapes, dtypes, layouts, masks,
 -- outputs and their layouts, configurations. Every kernel that serves one agrees with the
--- reference. A failure prints the problem; FASC_TEST_PROBLEMS sets how many there are, FASC_TEST_SEED where
--- they begin.
+-- reference. A failure prints the problem; FASC_TEST_PROBLEMS sets how many there are,
+-- FASC_TEST_SEED where they begin.
 local fasc = require "fasc"
 local support = require "support"
 
