@@ -1,6 +1,6 @@
 // common.cuh - what every kernel here uses: fixed-width types, element types and their conversions,
-// fast exponentials, and warp reductions. Kernels include no CUDA header: NVRTC knows the language's
-// built-ins, and conversions are PTX.
+// fast exponentials, and warp reductions. Kernels include no CUDA header: NVRTC knows the
+// language's built-ins, and conversions are PTX.
 #pragma once
 
 typedef signed char int8_t;
@@ -14,7 +14,7 @@ typedef unsigned long long uint64_t;
 
 #define FULL_MASK 0xffffffffu
 
-// ---- bits -----------------------------------------------------------------------------------------
+// ---- bits -------------------------------------------------------------------
 
 __device__ __forceinline__ uint32_t float_bits(float x)
 {
@@ -29,7 +29,7 @@ __device__ __forceinline__ float bits_float(uint32_t x)
 #define INFINITY_F32 __uint_as_float(0x7f800000u)
 #define NAN_F32      __uint_as_float(0x7fffffffu)
 
-// ---- 16-bit floats --------------------------------------------------------------------------------
+// ---- 16-bit floats ----------------------------------------------------------
 // All conversions round to nearest even; subnormals, infinities and NaN are kept.
 
 __device__ __forceinline__ float f16_to_f32(uint16_t bits)
@@ -73,7 +73,7 @@ __device__ __forceinline__ uint32_t f32x2_to_bf16x2(float lo, float hi)
     return pair;
 }
 
-// ---- element types --------------------------------------------------------------------------------
+// ---- element types ----------------------------------------------------------
 // A configuration names one (-DELEMENT=bf16); to_float and from_float<T> convert.
 
 struct f16 {
@@ -120,7 +120,7 @@ template <> __device__ __forceinline__ float from_float<float>(float x)
     return x;
 }
 
-// ---- arithmetic -----------------------------------------------------------------------------------
+// ---- arithmetic -------------------------------------------------------------
 
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
@@ -135,8 +135,8 @@ __device__ __forceinline__ float fabs_f32(float x)
     return bits_float(float_bits(x) & 0x7fffffffu);
 }
 
-// 2^x, relative error below 2^-22; 0 for -inf. Results under 2^-126 become 0: for weights that end in 16
-// bits or in a sum.
+// 2^x, relative error below 2^-22; 0 for -inf. Results under 2^-126 become 0: for weights that end
+// in 16 bits or in a sum.
 __device__ __forceinline__ float exp2_approx(float x)
 {
     float y;
@@ -168,7 +168,7 @@ __device__ __forceinline__ float fmaxf_nan(float a, float b)
     return m;
 }
 
-// ---- memory ---------------------------------------------------------------------------------------
+// ---- memory -----------------------------------------------------------------
 
 // The 32-bit address that PTX wants for shared memory.
 __device__ __forceinline__ uint32_t shared_address(const void *p)
@@ -176,7 +176,7 @@ __device__ __forceinline__ uint32_t shared_address(const void *p)
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-// ---- reductions: every lane (every thread) gets the result, always in the same order ----------------
+// ---- reductions: every lane (every thread) gets the result, always in the same order
 
 template <class T> __device__ __forceinline__ T warp_sum(T x)
 {
@@ -197,7 +197,8 @@ __device__ __forceinline__ float warp_max(float x)
     return x;
 }
 
-// Over a block of WIDTH threads (a multiple of 32, at most 1024); `room` is 32 elements of shared memory.
+// Over a block of WIDTH threads (a multiple of 32, at most 1024); `room` is 32 elements of shared
+// memory.
 template <int WIDTH> __device__ __forceinline__ float block_sum(float x, float *room)
 {
     x = warp_sum(x);

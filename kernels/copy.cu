@@ -1,9 +1,9 @@
 // copy.cu - one tensor to another of the same shape, converted; the host picks the entry point:
 //
-//   copy_vectors   rows of both lie in memory as they are counted: 16 bytes a load and a store (or more,
-//                  where the two sizes differ)
-//   copy_tiles     the fastest dimension differs (a transpose): 32 x 32 tiles through shared memory, so that
-//                  reads and writes both run along memory
+//   copy_vectors   both have rows in memory in the order of counting: 16 bytes a load and a
+//                  store (or more, where the two sizes differ)
+//   copy_tiles     the fastest dimension differs (a transpose): 32 x 32 tiles through shared
+//                  memory, so that reads and writes both run along memory
 //   copy_elements  any other strides
 //
 // data[0] is the source, data[1] the destination.
@@ -37,7 +37,8 @@ template <class T> struct alignas(16) Vector {
     T x[VECTOR];
 };
 
-// The walk's last dimension counts vectors: `inner` elements of which the last vector may hold fewer.
+// The walk's last dimension counts vectors: `inner` elements of which the last vector may hold
+// fewer.
 extern "C" __global__ void copy_vectors(const __grid_constant__ fasc_copy_params p)
 {
     for (int64_t n = thread_number(); n < p.walk.count; n += thread_count()) {
@@ -70,8 +71,8 @@ extern "C" __global__ void copy_elements(const __grid_constant__ fasc_copy_param
     }
 }
 
-// The source runs along dimension rank - 2, the destination along rank - 1. The walk's dimensions before
-// these two are `count` matrices. Blocks of 32 x 8 threads.
+// The source runs along dimension rank - 2, the destination along rank - 1. The walk's dimensions
+// before these two are `count` matrices. Blocks of 32 x 8 threads.
 extern "C" __global__ void copy_tiles(const __grid_constant__ fasc_copy_params p)
 {
     constexpr int TILE = 32, STEP = 8;
@@ -91,7 +92,8 @@ extern "C" __global__ void copy_tiles(const __grid_constant__ fasc_copy_params p
         int64_t row0 = n % tiles / tiles_across * TILE, column0 = n % tiles % tiles_across * TILE;
         for (int i = y; i < TILE; i += STEP) {
             if (row0 + x < rows && column0 + i < columns) {
-                tile[i][x] = src[(row0 + x) * p.walk.stride[0][r] + (column0 + i) * p.walk.stride[0][c]];
+                tile[i][x] =
+                    src[(row0 + x) * p.walk.stride[0][r] + (column0 + i) * p.walk.stride[0][c]];
             }
         }
         __syncthreads();

@@ -6,7 +6,7 @@
 #include "common.cuh"
 #include "flash_params.h"
 
-// ---- 16-bit elements ----------------------------------------------------------------------------
+// ---- 16-bit elements --------------------------------------------------------
 
 __device__ __forceinline__ float element_to_float(uint16_t x)
 {
@@ -24,7 +24,7 @@ __device__ __forceinline__ uint32_t pack_16(float lo, float hi)
     return FASC_BF16 ? f32x2_to_bf16x2(lo, hi) : f32x2_to_f16x2(lo, hi);
 }
 
-// ---- visibility ---------------------------------------------------------------------------------
+// ---- visibility -------------------------------------------------------------
 
 // The keys [first, last] that a row sees, clamped to the keys there are; empty: first > last.
 __device__ __forceinline__ void visible_keys(const fasc_flash_params &p, int row, int *first,
@@ -35,7 +35,7 @@ __device__ __forceinline__ void visible_keys(const fasc_flash_params &p, int row
     *last = hi < p.seqlen_k - 1 ? (int)max(hi, (int64_t)-1) : p.seqlen_k - 1;
 }
 
-// ---- memory -------------------------------------------------------------------------------------
+// ---- memory -----------------------------------------------------------------
 
 __device__ __forceinline__ void load_shared_16(uint32_t (&x)[4], uint32_t at)
 {

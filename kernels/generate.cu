@@ -1,11 +1,11 @@
-// generate.cu - tensors from nothing: a value, a ramp, random numbers. Written once, in row-major order
-// of the elements whatever the strides are.
+// generate.cu - tensors from nothing: a value, a ramp, random numbers. Written once, in row-major
+// order of the elements whatever the strides are.
 //
-// A thread makes four consecutive elements, which is what one Philox call gives. The bits are those of
-// the CPU: every floating-point operation is one correctly rounded step, so nothing may be contracted.
-// nvrtc: --fmad=false
+// A thread makes four consecutive elements, which is what one Philox call gives. The bits are those
+// of the CPU: every floating-point operation is one correctly rounded step, named as such, so that
+// the compiler finds nothing to contract.
 //
-// Macros: ELEMENT (any dtype; random numbers for floating ones).
+// Macros: ELEMENT (any dtype), RANDOM (1: with random numbers, for floating dtypes).
 
 #include "tensor.cuh"
 
@@ -16,7 +16,8 @@ struct alignas(4 * sizeof(ELEMENT)) Quad {
 };
 
 // Calls make(n, x) for the quads of elements n .. n + 3 that are this thread's, and stores them.
-template <class Make> __device__ __forceinline__ void generate(const fasc_generate_params &p, Make make)
+template <class Make>
+__device__ __forceinline__ void generate(const fasc_generate_params &p, Make make)
 {
     const fasc_walk_params &walk = p.walk;
     ELEMENT *out = (ELEMENT *)walk.data[0];
@@ -41,9 +42,7 @@ template <class Make> __device__ __forceinline__ void generate(const fasc_genera
 extern "C" __global__ void fill(const __grid_constant__ fasc_generate_params p)
 {
     ELEMENT value = from_double<ELEMENT>(p.a);
-    generate(p, [=](int64_t, ELEMENT *x) {
-        x[0] = x[1] = x[2] = x[3] = value;
-    });
+    generate(p, [=](int64_t, ELEMENT *x) { x[0] = x[1] = x[2] = x[3] = value; });
 }
 
 extern "C" __global__ void arange(const __grid_constant__ fasc_generate_params p)
@@ -51,7 +50,7 @@ extern "C" __global__ void arange(const __grid_constant__ fasc_generate_params p
     generate(p, [&](int64_t n, ELEMENT *x) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            x[i] = from_double<ELEMENT>(p.a + (double)(n + i) * p.b);
+            x[i] = from_double<ELEMENT>(__dadd_rn(p.a, __dmul_rn((double)(n + i), p.b)));
         }
     });
 }

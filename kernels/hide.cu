@@ -1,12 +1,13 @@
-// hide.cu - `masked` scores from logits that the first product wrote in place: -inf where the band hides a
-// pair. Only hidden elements are touched. A row a block, of 128 threads.
+// hide.cu - `masked` scores from logits that the first product wrote in place: -inf where the band
+// hides a pair. Only hidden elements are touched. A row a block, of 128 threads.
 
 #include "mask.cuh"
 #include "scores.cuh"
 
 constexpr int THREADS = 128;
 
-extern "C" __global__ void __launch_bounds__(THREADS) hide_rows(const __grid_constant__ fasc_attention_params p)
+extern "C" __global__ void __launch_bounds__(THREADS)
+    hide_rows(const __grid_constant__ fasc_attention_params p)
 {
     Group hidden;
 #pragma unroll

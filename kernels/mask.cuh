@@ -10,12 +10,14 @@ struct KeyRange {
     int64_t begin, end;
 };
 
-__device__ __forceinline__ KeyRange visible_keys(int64_t lo, int64_t hi, int64_t seqlen_k, int64_t i)
+__device__ __forceinline__ KeyRange visible_keys(int64_t lo, int64_t hi, int64_t seqlen_k,
+                                                 int64_t i)
 {
     return {max(i + lo, (int64_t)0), min(i + hi + 1, seqlen_k)};
 }
 
-// What the mask tensor adds to the score of pair (i, j): -inf hides it. `row` is its element (b, h, i, 0).
+// What the mask tensor adds to the score of pair (i, j): -inf hides it. `row` is its element (b, h,
+// i, 0).
 __device__ __forceinline__ float mask_value(const fasc_matrix_params &mask, int64_t row, int64_t j)
 {
     int64_t at = row + j * mask.stride[3];
@@ -34,8 +36,8 @@ __device__ __forceinline__ float mask_value(const fasc_matrix_params &mask, int6
 }
 
 // S of a pair from its logit: with what the mask adds, or -inf where it is hidden.
-__device__ __forceinline__ float masked_score(const fasc_matrix_params &mask, KeyRange keys, int64_t row,
-                                              int64_t j, float logit)
+__device__ __forceinline__ float masked_score(const fasc_matrix_params &mask, KeyRange keys,
+                                              int64_t row, int64_t j, float logit)
 {
     if (j < keys.begin || j >= keys.end) {
         return -INFINITY_F32;
@@ -45,7 +47,9 @@ __device__ __forceinline__ float masked_score(const fasc_matrix_params &mask, Ke
 }
 
 // Not the same as a score above -inf: an infinite input can make a visible score -inf.
-__device__ __forceinline__ bool is_visible(const fasc_matrix_params &mask, KeyRange keys, int64_t row, int64_t j)
+__device__ __forceinline__ bool is_visible(const fasc_matrix_params &mask, KeyRange keys,
+                                           int64_t row, int64_t j)
 {
-    return j >= keys.begin && j < keys.end && !(mask.data && mask_value(mask, row, j) == -INFINITY_F32);
+    return j >= keys.begin && j < keys.end &&
+           !(mask.data && mask_value(mask, row, j) == -INFINITY_F32);
 }

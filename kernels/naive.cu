@@ -1,12 +1,13 @@
-// naive.cu - attention in the three steps of its definition, each a plain kernel; float32 throughout.
+// naive.cu - attention in the three steps of its definition, each a plain kernel; float32
+// throughout.
 //
-//   naive_scores    S = scale Q K^T            a 32 x 32 tile of S a block, 32 columns of Q and K at a time
-//   naive_softmax   P = softmax(S + mask)      a row a block, in place; LSE and row_max on the way
-//   naive_output    O = P V                    a 32 x 32 tile of O a block, 32 keys at a time
+//   naive_scores    S = scale Q K^T         a block: 32 x 32 of S, 32 columns of Q and K a step
+//   naive_softmax   P = softmax(S + mask)   a block: a row, in place; LSE and row_max on the way
+//   naive_output    O = P V                 a block: 32 x 32 of O, 32 keys a step
 //
 // S and P live in a workspace of one chunk: some rows of some heads. Any strides, head_dim, mask.
-// A pair that is not visible has weight -0: its product is left out, since 0 * NaN would reach rows that
-// do not see the NaN.
+// A pair that is not visible has weight -0: its product is left out, since 0 * NaN would reach
+// rows that do not see the NaN.
 //
 // Blocks of 256 threads. Macros: ELEMENT (f16, bf16, f32): the dtype of q, k and v.
 
@@ -28,9 +29,9 @@ __device__ __forceinline__ Tile tile_of(int64_t block, int64_t rows, int64_t col
 }
 
 // A 32 x 32 piece of a matrix as float32, 0 beyond its ends.
-__device__ __forceinline__ void load_tile(float (&tile)[TILE][TILE + 1], const fasc_matrix_params &m,
-                                          int64_t start, int64_t row0, int64_t rows, int64_t column0,
-                                          int64_t columns)
+__device__ __forceinline__ void load_tile(float (&tile)[TILE][TILE + 1],
+                                          const fasc_matrix_params &m, int64_t start, int64_t row0,
+                                          int64_t rows, int64_t column0, int64_t columns)
 {
     int x = threadIdx.x % TILE, y = threadIdx.x / TILE;
     for (int i = y; i < TILE; i += STEP) {

@@ -12,7 +12,7 @@
 #define FASC_DTYPE_I64  6
 #define FASC_DTYPE_U8   7
 
-/* ---- tensors -------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------- */
 
 /* A walk over one or two tensors of one shape, in row-major order. The host merges dimensions that
  * lie evenly behind one another in memory, so a contiguous tensor has rank 1. */
@@ -34,7 +34,8 @@ typedef struct fasc_generate_params {
     uint64_t seed, stream;
 } fasc_generate_params;
 
-/* data[0] to data[1]. copy_vectors: the last dimension counts vectors, of `inner` elements in all. */
+/* data[0] to data[1]. copy_vectors: the last dimension counts vectors, of `inner` elements in all.
+ */
 typedef struct fasc_copy_params {
     fasc_walk_params walk;
     int64_t inner;
@@ -57,7 +58,7 @@ typedef struct fasc_reduce_params {
     int32_t blocks;
 } fasc_reduce_params;
 
-/* ---- attention ------------------------------------------------------------ */
+/* ---- attention ----------------------------------------------------------- */
 
 /* Strides: [0] batch, [1] head, [2] query or key, [3] column. */
 typedef struct fasc_matrix_params {
@@ -78,8 +79,9 @@ typedef struct fasc_chunk_params {
     int64_t head, heads, row, rows;
 } fasc_chunk_params;
 
-/* What the plain kernels are told; each file says which of it it uses. s and weights hold one chunk,
- * row r of its n-th head: s at (n * rows + r) * s_pitch, weights at n * stride[1] + r * stride[2]. */
+/* What the plain kernels are told; each file says which of it it uses. s and weights hold one
+ * chunk, row r of its n-th head: s at (n * rows + r) * s_pitch, weights at n * stride[1] + r *
+ * stride[2]. */
 typedef struct fasc_attention_params {
     int64_t heads_q, group, seqlen_q, seqlen_k, head_dim;
     int64_t lo, hi; /* query i sees key j iff i + lo <= j <= i + hi */
@@ -94,7 +96,7 @@ typedef struct fasc_attention_params {
     fasc_matrix_params weights; /* P for the second product */
 } fasc_attention_params;
 
-/* ---- measuring ------------------------------------------------------------- */
+/* ---- measuring ----------------------------------------------------------- */
 
 typedef struct fasc_hold_params {
     const volatile int32_t *release; /* host memory: not 0 lets the stream go on */

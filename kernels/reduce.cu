@@ -1,8 +1,9 @@
-// reduce.cu - looking at tensors: a summary of one, the differences of two. Any dtypes, any strides;
-// arithmetic in float64.
+// reduce.cu - looking at tensors: a summary of one, the differences of two. Any dtypes, any
+// strides; arithmetic in float64.
 //
-// Two launches: every block takes a fixed share of the elements and leaves its partial result, then one
-// block puts those together in order. Shares and order depend on the count alone, so results repeat.
+// Two launches: every block takes a fixed share of the elements and leaves its partial result, then
+// one block puts those together in order. Shares and order depend on the count alone, so results
+// repeat.
 
 #include "tensor.cuh"
 
@@ -24,7 +25,8 @@ template <class Partial> __device__ __forceinline__ Partial block_merge(Partial 
 }
 
 // What the last launch does with all partial results: thread t takes t, t + THREADS, ...
-template <class Partial> __device__ __forceinline__ void merge_blocks(const fasc_reduce_params &p, Partial none)
+template <class Partial>
+__device__ __forceinline__ void merge_blocks(const fasc_reduce_params &p, Partial none)
 {
     Partial *partial = (Partial *)p.partial, mine = none;
     for (int i = threadIdx.x; i < p.blocks; i += THREADS) {
@@ -46,7 +48,7 @@ __device__ __forceinline__ bool is_finite(double x)
     return x - x == 0.0;
 }
 
-// ---- summary ----------------------------------------------------------------------------------------
+// ---- summary ----------------------------------------------------------------
 
 __device__ __forceinline__ fasc_summary_partial no_summary()
 {
@@ -68,7 +70,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 {
     fasc_summary_partial mine = no_summary();
     for (int64_t n = thread_number(); n < p.walk.count; n += thread_count()) {
-        double x = load_double(p.walk.data[0], p.walk.dtype[0], place_of(p.walk, p.walk.rank, n).at[0]);
+        double x =
+            load_double(p.walk.data[0], p.walk.dtype[0], place_of(p.walk, p.walk.rank, n).at[0]);
         bool nan = is_nan(x), finite = is_finite(x);
         mine.nan_count += nan;
         mine.inf_count += !nan && !finite;
@@ -88,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     merge_blocks(p, no_summary());
 }
 
-// ---- difference ---------------------------------------------------------------------------------------
+// ---- difference -------------------------------------------------------------
 
 __device__ __forceinline__ fasc_difference_partial no_difference()
 {

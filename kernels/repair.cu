@@ -1,6 +1,7 @@
-// repair.cu - rows of O that a matrix product spoilt. A product over all keys multiplies hidden pairs too,
-// with weight 0, and 0 * NaN or 0 * inf in V is NaN: rows that do not see that key must not see its NaN.
-// Rows whose output is finite are right; the others are summed again over the keys that they see.
+// repair.cu - rows of O that a matrix product spoilt. A product over all keys multiplies hidden
+// pairs too, with weight 0, and 0 * NaN or 0 * inf in V is NaN: rows that do not see that key must
+// not see its NaN. Rows whose output is finite are right; the others are summed again over the keys
+// that they see.
 //
 // A warp a row, lanes along head_dim; blocks of 4 warps. Reads `weights` and `out` of the chunk.
 //
@@ -16,7 +17,8 @@ __device__ __forceinline__ float load_out(const fasc_matrix_params &m, int64_t a
                                         : to_float(((const f16 *)m.data)[at]);
 }
 
-extern "C" __global__ void __launch_bounds__(128) repair_rows(const __grid_constant__ fasc_attention_params p)
+extern "C" __global__ void __launch_bounds__(128)
+    repair_rows(const __grid_constant__ fasc_attention_params p)
 {
     int lane = threadIdx.x % 32;
     int64_t n = (int64_t)blockIdx.x * 4 + threadIdx.x / 32;
@@ -35,8 +37,10 @@ extern "C" __global__ void __launch_bounds__(128) repair_rows(const __grid_const
     }
     KeyRange keys = visible_keys(p.lo, p.hi, p.seqlen_k, row.i);
     int64_t mask = row_start(p.mask, row);
-    const ELEMENT *weight = (const ELEMENT *)p.weights.data + head * p.weights.stride[1] + r * p.weights.stride[2];
-    const ELEMENT *v = (const ELEMENT *)p.v.data + row.b * p.v.stride[0] + row.h / p.group * p.v.stride[1];
+    const ELEMENT *weight =
+        (const ELEMENT *)p.weights.data + head * p.weights.stride[1] + r * p.weights.stride[2];
+    const ELEMENT *v =
+        (const ELEMENT *)p.v.data + row.b * p.v.stride[0] + row.h / p.group * p.v.stride[1];
     for (int64_t d = lane; d < p.head_dim; d += 32) {
         float sum = 0.0f;
         for (int64_t j = keys.begin; j < keys.end; j++) {

@@ -34,7 +34,7 @@ __device__ __forceinline__ void store_element(const fasc_matrix_params &m, int64
     }
 }
 
-// ---- groups of 8 neighbouring scores ----------------------------------------------------------------
+// ---- groups of 8 neighbouring scores ----------------------------------------
 
 constexpr int GROUP = 8;
 
@@ -47,8 +47,8 @@ struct alignas(16) Quarter {
 };
 
 // Stores a group that begins at key j: whole, in 16-byte pieces, where the row allows it.
-__device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t row, int64_t j, int64_t seqlen_k,
-                                            const Group &g)
+__device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t row, int64_t j,
+                                            int64_t seqlen_k, const Group &g)
 {
     int size = m.dtype == FASC_DTYPE_F32 ? 4 : 2;
     char *to = (char *)m.data + (row + j * m.stride[3]) * size;
@@ -75,7 +75,7 @@ __device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t
     }
 }
 
-// ---- rows ---------------------------------------------------------------------------------------------
+// ---- rows -------------------------------------------------------------------
 
 __device__ __forceinline__ void store_row(const fasc_rows_params &rows, const RowOf &row, float x)
 {

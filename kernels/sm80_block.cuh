@@ -68,8 +68,7 @@ __device__ __forceinline__ Block this_block(const fasc_flash_params &p)
     return b;
 }
 
-// ---- what a lane holds
-// ----------------------------------------------------------------------------
+// ---- what a lane holds ------------------------------------------------------
 
 // Row of register pair `half` (0: l/4, 1: l/4 + 8) of row tile mt, and column of register e of key
 // tile nt.

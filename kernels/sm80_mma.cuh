@@ -4,7 +4,7 @@
 
 #include "common.cuh"
 
-// ---- shared-memory tile -------------------------------------------------------------------------
+// ---- shared-memory tile -----------------------------------------------------
 // A tile of `rows` x D 16-bit elements lies in panels of 64 columns: panel p holds rows of 128
 // bytes, and the 16-byte chunk c of row r sits at place c ^ (r & 7). Eight rows of one chunk, which
 // is what one ldmatrix reads, then fall in eight different bank groups.
@@ -13,7 +13,7 @@ __device__ __forceinline__ uint32_t tile_offset(int rows, int row, int chunk)
     return (chunk >> 3) * rows * 128 + row * 128 + (((chunk & 7) ^ (row & 7)) << 4);
 }
 
-// ---- cp.async -----------------------------------------------------------------------------------
+// ---- cp.async ---------------------------------------------------------------
 // 16 bytes from global to shared memory; `bytes` of them are read, the rest is zero.
 __device__ __forceinline__ void cp_async_16(uint32_t smem, const void *global, int bytes)
 {
@@ -32,7 +32,7 @@ template <int PENDING> __device__ __forceinline__ void cp_async_wait()
     asm volatile("cp.async.wait_group %0;\n" ::"n"(PENDING) : "memory");
 }
 
-// ---- ldmatrix -----------------------------------------------------------------------------------
+// ---- ldmatrix ---------------------------------------------------------------
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], uint32_t smem)
 {
     asm("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
@@ -47,7 +47,7 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t sme
         : "r"(smem));
 }
 
-// ---- mma.m16n8k16 -------------------------------------------------------------------------------
+// ---- mma.m16n8k16 -----------------------------------------------------------
 // d += a b in float32. Lane l holds of d: rows l/4 (d0, d1) and l/4 + 8 (d2, d3), columns 2(l%4)
 // and the next; of a: (row, k) = (l/4, 2(l%4)), (row + 8, k), (row, k + 8), (row + 8, k + 8); of b:
 // rows k = 2(l%4) and 8 further, column l/4.

@@ -5,8 +5,7 @@
 #include "sm80_block.cuh"
 #include "sm80_mma.cuh"
 
-// ---- scores
-// -----------------------------------------------------------------------------------------
+// ---- scores -----------------------------------------------------------------
 
 __device__ __forceinline__ void store_score(const fasc_flash_params &p, int64_t at, float x)
 {
@@ -144,8 +143,7 @@ __device__ void fill_scores(const fasc_flash_params &p, const Block &b, int key_
     }
 }
 
-// ---- output
-// -----------------------------------------------------------------------------------------
+// ---- output -----------------------------------------------------------------
 
 // O times `factor` of its row. 16-bit rows go through the warp's own rows of the Q tile.
 __device__ __forceinline__ void store_out(const fasc_flash_params &p, const Block &b,

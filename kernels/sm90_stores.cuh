@@ -10,7 +10,7 @@
 #include "sm90_tiles.cuh"
 #include "sm90_tma.cuh"
 
-// ---- plain copies of panels ---------------------------------------------------------------------
+// ---- plain copies of panels -------------------------------------------------
 
 __device__ __forceinline__ void copy_element(uint16_t *to, uint32_t panel, int row, int column)
 {
@@ -50,7 +50,7 @@ __device__ __forceinline__ void copy_columns(T *to, int64_t row_stride, int rows
     }
 }
 
-// ---- a panel of scores --------------------------------------------------------------------------
+// ---- a panel of scores ------------------------------------------------------
 
 // The columns that the tensor map of the scores holds.
 __device__ __forceinline__ int mapped_columns(const fasc_flash_params &f)
@@ -99,7 +99,7 @@ __device__ __forceinline__ void copy_row_ends(const fasc_flash_params &f, const 
     }
 }
 
-// ---- a consumer warp's tiles of scores ----------------------------------------------------------
+// ---- a consumer warp's tiles of scores --------------------------------------
 
 // The warp's panels: two slots of BATCH. TMA reads one while the warp fills the other.
 struct ScoreStore {
@@ -207,7 +207,7 @@ struct ScoreStore {
     }
 };
 
-// ---- constant tiles of `masked` and `probs` -----------------------------------------------------
+// ---- constant tiles of `masked` and `probs` ---------------------------------
 
 constexpr uint32_t FILL_WORD = SCORES == FASC_SCORES_PROBS ? 0u
                                : SCORES_F32                ? 0xff800000u

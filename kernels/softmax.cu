@@ -1,13 +1,13 @@
 // softmax.cu - what stands between the two products of the `blas` kernel, fused: one pass over the
-// scores gives the weights P for the second product, and on the way any of logits, masked, probs, LSE and
-// row_max.
+// scores gives the weights P for the second product, and on the way any of logits, masked, probs,
+// LSE and row_max.
 //
-//   softmax_rows   a row a block. The scores stay in registers, ITEMS groups of 8 a thread, so that S is
-//                  read once; with ITEMS = 0, for rows of any length, it is read twice (the second time from
-//                  L2, mostly) and the maximum and sum are found online.
+//   softmax_rows   a row a block. The scores stay in registers, ITEMS groups of 8 a thread, so
+//                  that S is read once; with ITEMS = 0, for rows of any length, it is read twice
+//                  (the second time from L2, mostly) and maximum and sum are found online.
 //
-// S is float32, its rows padded to whole groups; P has any of f16, bf16, f32. Weights are exp2(S log2 e - LSE log2 e)
-// rather than a quotient: one rounding, also where they are subnormal.
+// S is float32, its rows padded to whole groups; P has any of f16, bf16, f32. Weights are
+// exp2(S log2 e - LSE log2 e) rather than a quotient: one rounding, also where they are subnormal.
 //
 // Macros: THREADS (multiple of 32), ITEMS, MASK (1: there is a mask tensor).
 
@@ -22,9 +22,10 @@ struct Row {
     const float *s;
 };
 
-// The scores of a group, -inf beyond the row's end and where a key is not visible. `store`: this is the
-// first time, so logits and masked scores leave from here.
-__device__ __forceinline__ Group load_scores(const fasc_attention_params &p, const Row &row, int64_t j, bool store)
+// The scores of a group, -inf beyond the row's end and where a key is not visible. `store`: this is
+// the first time, so logits and masked scores leave from here.
+__device__ __forceinline__ Group load_scores(const fasc_attention_params &p, const Row &row,
+                                             int64_t j, bool store)
 {
     Group g;
     float4 low = *(const float4 *)(row.s + j), high = *(const float4 *)(row.s + j + 4);
@@ -49,13 +50,14 @@ __device__ __forceinline__ Group load_scores(const fasc_attention_params &p, con
     return g;
 }
 
-__device__ __forceinline__ void store_weights(const fasc_attention_params &p, const Row &row, int64_t j, Group g,
-                                              float lse)
+__device__ __forceinline__ void store_weights(const fasc_attention_params &p, const Row &row,
+                                              int64_t j, Group g, float lse)
 {
     float lse_log2 = lse * LOG2_E;
 #pragma unroll
     for (int i = 0; i < GROUP; i++) {
-        g.x[i] = g.x[i] == -INFINITY_F32 ? 0.0f : exp2_subnormal(fma_f32(g.x[i], LOG2_E, -lse_log2));
+        g.x[i] =
+            g.x[i] == -INFINITY_F32 ? 0.0f : exp2_subnormal(fma_f32(g.x[i], LOG2_E, -lse_log2));
     }
     if (p.probs.data) {
         store_group(p.probs, row.probs, j, p.seqlen_k, g);
@@ -139,7 +141,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     for (int64_t j = threadIdx.x * GROUP; j < p.seqlen_k; j += THREADS * GROUP) {
         Group g = load_scores(p, row, j, true);
         float next = group_max(g, largest);
-        float carried = largest == -INFINITY_F32 ? 0.0f : sum * exp2_approx((largest - next) * LOG2_E);
+        float carried =
+            largest == -INFINITY_F32 ? 0.0f : sum * exp2_approx((largest - next) * LOG2_E);
         sum = carried + group_sum(g, next);
         largest = next;
     }

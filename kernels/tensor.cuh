@@ -1,12 +1,13 @@
-// tensor.cuh - elements of any dtype as float64 or float32, and where element n of a strided tensor lies.
+// tensor.cuh - elements of any dtype as float64 or float32, and where element n of a strided tensor
+// lies.
 #pragma once
 
 #include "common.cuh"
 #include "params.h"
 
-// ---- conversions ------------------------------------------------------------------------------------
-// Every pair of dtypes meets in float32 where that holds both exactly, else in float64; narrowing from
-// float64 rounds once. Integers: truncated and saturated, NaN gives 0.
+// ---- conversions ------------------------------------------------------------
+// Every pair of dtypes meets in float32 where that holds both exactly, else in float64; narrowing
+// from float64 rounds once. Integers: truncated and saturated, NaN gives 0.
 
 __device__ __forceinline__ double to_double(f16 x)
 {
@@ -23,8 +24,8 @@ template <class T> __device__ __forceinline__ double to_double(T x)
     return (double)x;
 }
 
-// float64 rounded to odd: towards zero, then the last bit set if anything was cut off. A second rounding,
-// to nearest and at least two bits shorter, gives what a single one would have.
+// float64 rounded to odd: towards zero, then the last bit set if anything was cut off. A second
+// rounding, to nearest and at least two bits shorter, gives what a single one would have.
 __device__ __forceinline__ float round_to_odd(double x)
 {
     float f = __double2float_rz(x);
@@ -60,7 +61,7 @@ template <> __device__ __forceinline__ i32 from_double<i32>(double x)
 
 template <> __device__ __forceinline__ i64 from_double<i64>(double x)
 {
-    return x != x       ? 0
+    return x != x         ? 0
            : x <= -0x1p63 ? -0x7fffffffffffffffll - 1
            : x >= 0x1p63  ? 0x7fffffffffffffffll
                           : (i64)x;
@@ -114,10 +115,10 @@ __device__ __forceinline__ double load_double(const void *data, int32_t dtype, i
     }
 }
 
-// ---- places -----------------------------------------------------------------------------------------
+// ---- places -----------------------------------------------------------------
 
-// Where element n of both tensors of a walk lies, counting dimensions [0, rank), and which place it has in
-// the last of them.
+// Where element n of both tensors of a walk lies, counting dimensions [0, rank), and which place it
+// has in the last of them.
 struct Place {
     int64_t at[2], last;
 };

@@ -1,5 +1,5 @@
-// timing.cu - what measuring needs on the device: a gate that keeps the stream waiting while the host
-// queues what is to be timed, and a reader that fills the caches with other data.
+// timing.cu - what measuring needs on the device: a gate that keeps the stream waiting while the
+// host queues what is to be timed, and a reader that fills the caches with other data.
 
 #include "common.cuh"
 #include "params.h"
@@ -11,8 +11,8 @@ __device__ __forceinline__ uint64_t nanoseconds()
     return t;
 }
 
-// One thread waits until the host opens the gate, but never longer than told: the host may itself be
-// waiting for room in the queue.
+// One thread waits until the host opens the gate, but never longer than told: the host may itself
+// be waiting for room in the queue.
 extern "C" __global__ void hold(const __grid_constant__ fasc_hold_params p)
 {
     uint64_t start = nanoseconds();
@@ -21,8 +21,8 @@ extern "C" __global__ void hold(const __grid_constant__ fasc_hold_params p)
     }
 }
 
-// Reads a buffer larger than L2 and writes nothing, so that no dirty line is left to be written back inside
-// the timed region.
+// Reads a buffer larger than L2 and writes nothing, so that no dirty line is left to be written
+// back inside the timed region.
 extern "C" __global__ void flush(const __grid_constant__ fasc_flush_params p)
 {
     const uint4 *data = (const uint4 *)p.data;

@@ -33,7 +33,7 @@ bool fasc_cuda_kernel(fasc_device *device, int32_t i, fasc_kernel_info *info)
     return true;
 }
 
-/* ---- choosing ------------------------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------ */
 
 static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_config *config,
                            char *why, size_t room)
@@ -135,7 +135,7 @@ static const fasc_cuda_attention *planned(const fasc_cuda_device *d,
     return NULL;
 }
 
-/* ---- running ----------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------- */
 
 static bool owns_memory(const fasc_attention_args *args)
 {
@@ -198,7 +198,7 @@ fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
     return status;
 }
 
-/* ---- reports -------------------------------------------------------------------------------- */
+/* ---- reports ------------------------------------------------------------- */
 
 fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
                               const fasc_attention_plan *plan, int32_t index,

@@ -48,7 +48,7 @@ typedef struct fasc_cuda_attention {
 
 extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas, fasc_cuda_flash_sm80;
 
-/* ---- the plain kernels (params.c) --------------------------------------------------- */
+/* ---- the plain kernels (params.c) ---------------------------------------- */
 
 /* The parameters of a problem as a whole: chunk, s and weights are left to fill in. */
 fasc_attention_params fasc_cuda_params_of(const fasc_problem *problem);

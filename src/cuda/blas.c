@@ -16,7 +16,7 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
     return true;
 }
 
-/* ---- products over the heads of a chunk ------------------------------------------------------ */
+/* ---- products over the heads of a chunk ---------------------------------- */
 
 /* Where head h of batch b has its matrix. Of a chunk's workspace, head n = 0, 1, ... of the chunk.
  */
@@ -117,7 +117,7 @@ static heads rows_from(heads h, const fasc_chunk_params *chunk)
     return h;
 }
 
-/* ---- the steps ---------------------------------------------------------------------------------
+/* ---- the steps --------------------------------------------------------------
  */
 
 typedef struct state {
@@ -301,7 +301,7 @@ fasc_status fasc_blas_run(const fasc_cuda_call *call)
                : status;
 }
 
-/* ---- the table's row ----------------------------------------------------------------------------
+/* ---- the table's row --------------------------------------------------------
  */
 
 static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,

@@ -7,7 +7,7 @@
 
 #define NOWHERE SIZE_MAX
 
-/* ---- what fits -------------------------------------------------------------------------- */
+/* ---- what fits ----------------------------------------------------------- */
 
 static fasc_operand last_two(const fasc_tensor *t)
 {
@@ -37,7 +37,7 @@ static const fasc_tensor *direct_output(const fasc_problem *problem)
     return only && !masked_by_tensor && fits(only) ? only : NULL;
 }
 
-/* ---- the layout --------------------------------------------------------------------------- */
+/* ---- the layout ---------------------------------------------------------- */
 
 static size_t place(size_t *bytes, size_t wanted)
 {
@@ -103,7 +103,7 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     return l;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------ */
+/* ---- the plan ------------------------------------------------------------ */
 
 /* Names the tensors that are copied: another path serves a layout, but never unnamed. */
 static void add_copies(const fasc_blas_layout *l, char *text, size_t room)
@@ -146,7 +146,7 @@ fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
     return FASC_OK;
 }
 
-/* ---- launches ---------------------------------------------------------------------------------
+/* ---- launches ---------------------------------------------------------------
  */
 
 fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_layout *layout,

@@ -124,7 +124,7 @@ void fasc_cublas_end(fasc_cuda_device *d)
     pthread_mutex_unlock(&d->cublas->lock);
 }
 
-/* ---- products --------------------------------------------------------------------- */
+/* ---- products ------------------------------------------------------------ */
 
 /* cuBLAS counts columns first. A row-major matrix with rows `row` apart is, to it, the transpose
  * with leading dimension `row`; one that runs along columns is already what it wants, transposed.

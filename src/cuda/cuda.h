@@ -7,7 +7,7 @@
 
 #include "backend.h"
 
-/* ---- a device ----------------------------------------------------------------- */
+/* ---- a device ------------------------------------------------------------ */
 
 enum { FASC_CUDA_MAX_DEVICES = 64 };
 
@@ -49,7 +49,7 @@ fasc_status fasc_cuda_synchronize(fasc_device *device);
 const char *fasc_cuda_last_error(void);
 bool fasc_cuda_canceled(void);
 
-/* ---- errors (error.c) ----------------------------------------------------------- */
+/* ---- errors (error.c) ---------------------------------------------------- */
 
 /* FASC_OK, or FASC_EDEVICE with the call and the runtime's words. An error that spoils the device
  * for good is told once with the kernels launched last; later calls say only that it is unusable.
@@ -60,7 +60,7 @@ fasc_status fasc_cuda_check(fasc_cuda_device *d, cudaError_t error, const char *
 void fasc_cuda_note_launch(fasc_cuda_device *d, const char *kernel, unsigned grid, unsigned block,
                            size_t smem);
 
-/* ---- memory (memory.c) ------------------------------------------------------------ */
+/* ---- memory (memory.c) --------------------------------------------------- */
 
 fasc_status fasc_cuda_pool_new(fasc_cuda_device *d);
 
@@ -76,13 +76,13 @@ void fasc_cuda_release(fasc_device *device, void *data, size_t bytes);
 fasc_status fasc_cuda_memory(fasc_device *device, int64_t *cached, int64_t *free, int64_t *total);
 fasc_status fasc_cuda_trim(fasc_device *device);
 
-/* ---- transfers (transfer.c) --------------------------------------------------------- */
+/* ---- transfers (transfer.c) ---------------------------------------------- */
 
 fasc_status fasc_cuda_staging_new(fasc_cuda_device *d);
 fasc_status fasc_cuda_upload(fasc_device *device, void *dst, const void *src, size_t bytes);
 fasc_status fasc_cuda_download(fasc_device *device, void *dst, const void *src, size_t bytes);
 
-/* ---- kernels (module.c, launch.c) ----------------------------------------------------- */
+/* ---- kernels (module.c, launch.c) ---------------------------------------- */
 
 /* One entry point of a compiled configuration. */
 typedef struct fasc_cuda_function fasc_cuda_function;
@@ -112,7 +112,7 @@ fasc_status fasc_cuda_inspect_launch(fasc_cuda_device *d, const fasc_cuda_launch
  * loop over the rest. */
 int64_t fasc_cuda_blocks_for(const fasc_cuda_device *d, int64_t n, int64_t each);
 
-/* ---- streams (stream.c) ------------------------------------------------------------------ */
+/* ---- streams (stream.c) -------------------------------------------------- */
 
 bool fasc_cuda_is_capturing(cudaStream_t stream);
 
@@ -127,7 +127,7 @@ void fasc_cuda_set_sampling(bool sampling);
 fasc_status fasc_cuda_stream_begin(fasc_cuda_device *d, cudaStream_t stream, bool owned);
 fasc_status fasc_cuda_stream_end(fasc_cuda_device *d, cudaStream_t stream, bool owned);
 
-/* ---- tensors (elementwise.c, reduce.c, matmul.c) ------------------------------------------- */
+/* ---- tensors (elementwise.c, reduce.c, matmul.c) ------------------------- */
 
 fasc_status fasc_cuda_copy(const fasc_tensor *src, fasc_tensor *dst);
 fasc_status fasc_cuda_copy_on(fasc_cuda_device *d, cudaStream_t stream, const fasc_tensor *src,
@@ -144,7 +144,7 @@ fasc_status fasc_cuda_matmul(const fasc_matmul_args *args);
 const char *fasc_cuda_dtype_name(fasc_dtype dtype);
 size_t fasc_cuda_dtype_size(fasc_dtype dtype);
 
-/* ---- attention (attention.c) ---------------------------------------------------------------- */
+/* ---- attention (attention.c) --------------------------------------------- */
 
 bool fasc_cuda_kernel(fasc_device *device, int32_t i, fasc_kernel_info *info);
 fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
@@ -155,7 +155,7 @@ fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
                               const fasc_attention_plan *plan, int32_t index,
                               fasc_compile_report *report, int32_t *count);
 
-/* ---- compiling without a device (precompile.c), measuring (sample.c) --------------------------
+/* ---- compiling without a device (precompile.c), measuring (sample.c) --------
  */
 
 fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_report *report,

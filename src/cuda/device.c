@@ -26,7 +26,7 @@ void fasc_cuda_leave(int previous)
     }
 }
 
-/* ---- is there a device? --------------------------------------------------------- */
+/* ---- is there a device? -------------------------------------------------- */
 
 fasc_status fasc_cuda_count(int32_t *count)
 {
@@ -57,7 +57,7 @@ fasc_status fasc_cuda_count(int32_t *count)
                      cudaGetErrorName(error));
 }
 
-/* ---- opening -------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 static fasc_status read_properties(fasc_cuda_device *d)
 {
@@ -138,7 +138,7 @@ fasc_status fasc_cuda_open(fasc_device *device)
     return FASC_OK;
 }
 
-/* ---- describing ------------------------------------------------------------------------- */
+/* ---- describing ---------------------------------------------------------- */
 
 /* The kernel module says its version; where /proc has none, the CUDA version that it serves. */
 static void driver_text(char *text, size_t room)

@@ -20,7 +20,7 @@ bool fasc_flash_can(const fasc_problem *problem, char *why, size_t room)
     return false;
 }
 
-/* ---- launches -------------------------------------------------------------------------- */
+/* ---- launches ------------------------------------------------------------ */
 
 bool fasc_flash_pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass *pass)
 {
@@ -41,7 +41,7 @@ bool fasc_flash_pass_at(const fasc_problem *problem, int32_t index, fasc_flash_p
     return found == 0 && index == 0;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------ */
+/* ---- inputs -------------------------------------------------------------- */
 
 bool fasc_flash_vector_rows(const fasc_tensor *t)
 {
@@ -103,7 +103,7 @@ fasc_status fasc_flash_prepare(const fasc_cuda_call *call, fasc_flash_inputs *in
     return status;
 }
 
-/* ---- parameters --------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------- */
 
 /* Strides of the first `count` dimensions; 0 for those of one element, whose stride says nothing.
  */
@@ -181,7 +181,7 @@ int32_t fasc_flash_section(const fasc_cuda_device *d, const fasc_problem *proble
     return (int32_t)(section < heads ? section : heads);
 }
 
-/* ---- words -------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------- */
 
 static void add(fasc_attention_plan *plan, const char *text)
 {

@@ -10,7 +10,7 @@
 /* Whether flash can serve the problem on any architecture; if not, `why` says so. */
 bool fasc_flash_can(const fasc_problem *problem, char *why, size_t room);
 
-/* ---- launches -------------------------------------------------------------------------- */
+/* ---- launches ------------------------------------------------------------ */
 
 /* A launch stores one kind of scores; the first also gives out, lse and row_max. */
 typedef struct fasc_flash_pass {
@@ -22,7 +22,7 @@ typedef struct fasc_flash_pass {
 /* The index-th pass of a problem; false past the last. */
 bool fasc_flash_pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass *pass);
 
-/* ---- inputs ------------------------------------------------------------------------------ */
+/* ---- inputs -------------------------------------------------------------- */
 
 /* Inputs whose rows cannot be loaded in 16-byte pieces (a column stride, odd strides, a base that
  * is not aligned) are copied first: their places in the workspace, FASC_FLASH_IN_PLACE for those
@@ -42,7 +42,7 @@ typedef struct fasc_flash_inputs {
 
 fasc_status fasc_flash_prepare(const fasc_cuda_call *call, fasc_flash_inputs *inputs);
 
-/* ---- parameters --------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------- */
 
 /* The parameters of one pass; `section` is left to the caller. */
 fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_flash_inputs *inputs,

@@ -12,7 +12,7 @@
 #include "cuda/report.h"
 #include "cuda/sha256.h"
 
-/* ---- the key ------------------------------------------------------------------ */
+/* ---- the key ------------------------------------------------------------- */
 
 static void add_text(fasc_sha256 *sha, const char *text)
 {
@@ -51,7 +51,7 @@ static fasc_status make_key(const struct fasc_embedded *source, const char *macr
     return FASC_OK;
 }
 
-/* ---- one unit ------------------------------------------------------------------ */
+/* ---- one unit ------------------------------------------------------------ */
 
 /* On disk: the report, then the cubin. */
 static bool take_entry(void *data, size_t bytes, fasc_jit_unit *unit)
@@ -133,7 +133,7 @@ static fasc_status build(const struct fasc_embedded *source, const char *macros,
     return FASC_OK;
 }
 
-/* ---- the table ------------------------------------------------------------------ */
+/* ---- the table ----------------------------------------------------------- */
 
 typedef struct entry {
     struct entry *next;

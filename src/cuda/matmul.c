@@ -2,7 +2,7 @@
  * cuBLAS cannot read as they lie are copied first. */
 #include "cuda/gemm.h"
 
-/* ---- batches --------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------- */
 
 /* The batch dimensions with the strides of a, b and c in each; b's are 0 where it is broadcast. */
 typedef struct batches {
@@ -109,7 +109,7 @@ static fasc_status run_all(fasc_cuda_device *d, const batches *rest, const fasc_
     }
 }
 
-/* ---- operands ------------------------------------------------------------------------------ */
+/* ---- operands ------------------------------------------------------------ */
 
 static fasc_operand operand_of(const fasc_tensor *t)
 {

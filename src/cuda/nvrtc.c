@@ -64,7 +64,7 @@ const struct fasc_embedded *fasc_embedded_kernel(const char *path)
     return NULL;
 }
 
-/* ---- options ---------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------- */
 
 enum { MAX_OPTIONS = 48, OPTION_ROOM = 2048 };
 
@@ -89,12 +89,12 @@ static bool add_option(options *o, const char *prefix, const char *word, size_t 
     return true;
 }
 
-/* Adds each word of a text that ends at a line break. */
+/* Adds each word of a text. */
 static bool add_words(options *o, const char *prefix, const char *text)
 {
     for (;;) {
         text += strspn(text, " ");
-        size_t bytes = strcspn(text, " \n");
+        size_t bytes = strcspn(text, " ");
         if (bytes == 0) {
             return true;
         }
@@ -105,18 +105,15 @@ static bool add_words(options *o, const char *prefix, const char *text)
     }
 }
 
-static bool make_options(options *o, const char *source, const char *macros, const char *arch)
+static bool make_options(options *o, const char *macros, const char *arch)
 {
-    static const char own[] = "\n// nvrtc: ";
     o->count = 0;
     o->used = 0;
-    const char *asked = strstr(source, own);
     return add_words(o, "", FASC_NVRTC_OPTIONS) &&
-           add_option(o, "--gpu-architecture=", arch, strlen(arch)) &&
-           (!asked || add_words(o, "", asked + sizeof own - 1)) && add_words(o, "-D", macros);
+           add_option(o, "--gpu-architecture=", arch, strlen(arch)) && add_words(o, "-D", macros);
 }
 
-/* ---- compiling ---------------------------------------------------------------- */
+/* ---- compiling ----------------------------------------------------------- */
 
 /* Every header of the table by the name that #include gives it, which is its last part. */
 static int list_headers(const char **text, const char **name, int room)
@@ -171,7 +168,7 @@ fasc_status fasc_nvrtc_compile(const struct fasc_embedded *source, const char *m
         return status;
     }
     options o;
-    if (!make_options(&o, source->text, macros, arch)) {
+    if (!make_options(&o, macros, arch)) {
         return fasc_fail(FASC_EINVAL, "cuda: %s: too many macros: %s", source->name, macros);
     }
     enum { MAX_HEADERS = 64 };

@@ -5,7 +5,7 @@
 #include "backend.h"
 #include "embedded.h"
 
-/* Options of every source, beside its architecture, its macros and those that it asks for. */
+/* Options of every source, beside its architecture and its macros. */
 #define FASC_NVRTC_OPTIONS                                                                         \
     "--std=c++17 --device-as-default-execution-space --generate-line-info --ptxas-options=-v"
 
@@ -22,9 +22,8 @@ fasc_status fasc_nvrtc_version(char text[16]);
 /* The embedded file of that path ("kernels/naive.cu"); NULL = none. */
 const struct fasc_embedded *fasc_embedded_kernel(const char *path);
 
-/* Compiles source for arch ("sm_90a"); macros are "A=1 B=f16". A source asks for options of its own
- * with one line "// nvrtc: --option --option". FASC_OK also when the source does not compile: then
- * there is no cubin and the log says why. */
+/* Compiles source for arch ("sm_90a"); macros are "A=1 B=f16". FASC_OK also when the source does
+ * not compile: then there is no cubin and the log says why. */
 fasc_status fasc_nvrtc_compile(const struct fasc_embedded *source, const char *macros,
                                const char *arch, fasc_nvrtc_result *result);
 
