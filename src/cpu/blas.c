@@ -14,7 +14,10 @@
 #include "cpu/tile.h"
 #include "problem.h"
 
-enum { SUM_KEYS = 1024 };
+enum {
+    PRODUCT_ROWS = 4096, /* of one call of sgemm, which cannot be cancelled */
+    SUM_KEYS = 1024      /* terms of one sum in float32 */
+};
 
 /* A matrix of float32 rows. */
 typedef struct matrix {
@@ -159,7 +162,7 @@ static void values_one_by_one(const fasc_problem *p, matrix probs, matrix v, mat
 static void weigh_values(matrix probs, matrix v, matrix out, int64_t rows, int64_t dims,
                          int64_t keys)
 {
-    for (int64_t j = 0; j < keys; j += SUM_KEYS) {
+    for (int64_t j = 0; j < keys && !fasc_cancel_requested(); j += SUM_KEYS) {
         int count = (int)(keys - j < SUM_KEYS ? keys - j : SUM_KEYS);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)dims, count, 1.0f,
                     probs.data + j, (int)probs.ld, v.data + j * v.ld, (int)v.ld,
@@ -174,9 +177,13 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
     matrix q = rows_of(args->q, at->b, at->h, at->first, at->count, s->q);
     matrix k = rows_of(args->k, at->b, hk, 0, keys, s->k);
     matrix scores = {s->scores, keys};
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)at->count, (int)keys, (int)dims,
-                (float)p->scale, q.data, (int)q.ld, k.data, (int)k.ld, 0.0f, scores.data,
-                (int)scores.ld);
+    for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r += PRODUCT_ROWS) {
+        int64_t left = at->count - r;
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
+                    (int)(left < PRODUCT_ROWS ? left : PRODUCT_ROWS), (int)keys, (int)dims,
+                    (float)p->scale, q.data + r * q.ld, (int)q.ld, k.data, (int)k.ld, 0.0f,
+                    scores.data + r * scores.ld, (int)scores.ld);
+    }
     for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r++) {
         float *row = scores.data + r * scores.ld;
         int64_t i = at->first + r;

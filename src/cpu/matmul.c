@@ -101,29 +101,67 @@ static matrix take(const fasc_tensor *t, const char *data, fasc_dtype dtype, voi
     return m;
 }
 
+/* Address of element (row, column). */
+static const void *element(const matrix *m, fasc_dtype dtype, int64_t row, int64_t column)
+{
+    int64_t at = m->transpose == CblasNoTrans ? row * m->ld + column : column * m->ld + row;
+    return (const char *)m->data + at * (int64_t)fasc_dtype_size(dtype);
+}
+
+/* c (+)= alpha a b for one block of the product. */
+static void multiply_block(fasc_dtype dtype, double alpha, const matrix *a, const matrix *b,
+                           const matrix *c, const int64_t *at, const int *size)
+{
+    const void *x = element(a, dtype, at[0], at[2]), *y = element(b, dtype, at[2], at[1]);
+    void *z = (void *)element(c, dtype, at[0], at[1]);
+    double beta = at[2] == 0 ? 0.0 : 1.0;
+    if (dtype == FASC_F64) {
+        cblas_dgemm(CblasRowMajor, a->transpose, b->transpose, size[0], size[1], size[2], alpha, x,
+                    a->ld, y, b->ld, beta, z, c->ld);
+    } else {
+        cblas_sgemm(CblasRowMajor, a->transpose, b->transpose, size[0], size[1], size[2],
+                    (float)alpha, x, a->ld, y, b->ld, (float)beta, z, c->ld);
+    }
+}
+
+/* In blocks that take a fraction of a second each, so that fasc_cancel() is heard. */
+static void multiply_blocks(fasc_dtype dtype, double alpha, const matrix *a, const matrix *b,
+                            const matrix *c, const int64_t *shape)
+{
+    static const int64_t STEP[3] = {2048, 2048, 4096};
+    int64_t at[3];
+    for (at[0] = 0; at[0] < shape[0]; at[0] += STEP[0]) {
+        for (at[1] = 0; at[1] < shape[1]; at[1] += STEP[1]) {
+            for (at[2] = 0; at[2] < shape[2] && !fasc_cancel_requested(); at[2] += STEP[2]) {
+                int size[3];
+                for (int i = 0; i < 3; i++) {
+                    int64_t left = shape[i] - at[i];
+                    size[i] = (int)(left < STEP[i] ? left : STEP[i]);
+                }
+                multiply_block(dtype, alpha, a, b, c, at, size);
+            }
+        }
+    }
+}
+
+/* Matrix number n of the batch. */
 static void multiply(const fasc_matmul_args *args, int64_t n, char *buffer, const size_t *bytes)
 {
     const fasc_tensor *a = args->a, *b = args->b, *out = args->out;
     fasc_dtype dtype = compute_dtype(a);
-    int rows = (int)out->shape[out->rank - 2], columns = (int)out->shape[out->rank - 1];
-    int inner = (int)a->shape[a->rank - 1];
-    double alpha = args->alpha == 0 ? 1.0 : args->alpha;
+    const int64_t shape[3] = {out->shape[out->rank - 2], out->shape[out->rank - 1],
+                              a->shape[a->rank - 1]};
     char *result = matrix_data(out, out, n);
     matrix ma = take(a, matrix_data(a, out, n), dtype, buffer);
     matrix mb = take(b, matrix_data(b, out, n), dtype, buffer + bytes[0]);
     matrix mc = {.data = result};
     bool direct = in_place(out, dtype, &mc) && mc.transpose == CblasNoTrans;
-    void *c = direct ? (void *)result : (void *)(buffer + bytes[0] + bytes[1]);
-    int ldc = direct ? mc.ld : columns;
-    if (dtype == FASC_F64) {
-        cblas_dgemm(CblasRowMajor, ma.transpose, mb.transpose, rows, columns, inner, alpha, ma.data,
-                    ma.ld, mb.data, mb.ld, 0.0, c, ldc);
-    } else {
-        cblas_sgemm(CblasRowMajor, ma.transpose, mb.transpose, rows, columns, inner, (float)alpha,
-                    ma.data, ma.ld, mb.data, mb.ld, 0.0f, c, ldc);
-    }
     if (!direct) {
-        unpack(out, result, dtype, c);
+        mc = (matrix){buffer + bytes[0] + bytes[1], CblasNoTrans, (int)shape[1]};
+    }
+    multiply_blocks(dtype, args->alpha == 0 ? 1.0 : args->alpha, &ma, &mb, &mc, shape);
+    if (!direct) {
+        unpack(out, result, dtype, mc.data);
     }
 }
 
@@ -148,10 +186,11 @@ static fasc_status run(const fasc_matmul_args *args, int threads, int64_t batch,
         char *mine = buffer + (size_t)omp_get_thread_num() * each;
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < batch; n++) {
+            if (!fasc_cancel_requested()) {
+                multiply(args, n, mine, bytes);
+            }
             if (fasc_cancel_requested()) {
                 atomic_store(&stopped, true);
-            } else {
-                multiply(args, n, mine, bytes);
             }
         }
     }

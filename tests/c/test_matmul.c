@@ -137,8 +137,8 @@ static void b_broadcasts(void)
 
 static void odd_sizes(void)
 {
-    static const int64_t SIZE[][3] = {
-        {1, 1, 1}, {1, 300, 1}, {1, 7, 130}, {130, 1, 7}, {65, 129, 33}};
+    static const int64_t SIZE[][3] = {{1, 1, 1},   {1, 300, 1},   {1, 7, 130},
+                                      {130, 1, 7}, {65, 129, 33}, {3, 4200, 2050}};
     for (size_t n = 0; n < sizeof SIZE / sizeof *SIZE; n++) {
         const int64_t m = SIZE[n][0], k = SIZE[n][1], c = SIZE[n][2];
         const int64_t a_shape[] = {m, k}, b_shape[] = {k, c}, shape[] = {m, c};
@@ -150,6 +150,21 @@ static void odd_sizes(void)
         fasc_tensor_free(b);
         fasc_tensor_free(out);
     }
+}
+
+static void canceled(void)
+{
+    const int64_t shape[] = {8, 8};
+    fasc_tensor *a = tensor(FASC_F32, 2, shape, NULL, 1), *b = tensor(FASC_F32, 2, shape, NULL, 2);
+    fasc_tensor *out = tensor(FASC_F32, 2, shape, NULL, 3);
+    fasc_matmul_args args = {.size = sizeof args, .a = a, .b = b, .out = out};
+    fasc_cancel();
+    CHECK_FAIL(fasc_matmul(&args), FASC_ECANCELED, "matmul: canceled");
+    fasc_cancel_clear();
+    CHECK_OK(fasc_matmul(&args));
+    fasc_tensor_free(a);
+    fasc_tensor_free(b);
+    fasc_tensor_free(out);
 }
 
 static void sums_of_no_terms_are_0(void)
@@ -214,5 +229,5 @@ static void arguments_are_checked(void)
     }
 }
 
-TEST_MAIN(every_dtype, every_layout, b_broadcasts, odd_sizes, sums_of_no_terms_are_0,
+TEST_MAIN(every_dtype, every_layout, b_broadcasts, odd_sizes, sums_of_no_terms_are_0, canceled,
           arguments_are_checked)
