@@ -120,6 +120,20 @@ function M.plan(q, k, v, opts)
     return calls.plan("attention", q, k, v, options.check("attention", opts, calls.OPTIONS))
 end
 
+--- What the compiler says of the kernels that fasc.attention would run: registers, spills, shared
+--- memory, occupancy. Nothing runs. EUNSUPPORTED on a device whose kernels are not compiled at run
+--- time.
+---
+---     print(fasc.inspect(q, k, v, {causal = true, want = {"out", "lse"}}))
+---@param q fasc.Tensor
+---@param k fasc.Tensor
+---@param v fasc.Tensor?
+---@param opts fasc.AttentionOptions?
+---@return fasc.CompileReport[]
+function M.inspect(q, k, v, opts)
+    return calls.inspect("inspect", q, k, v, options.check("inspect", opts, calls.OPTIONS))
+end
+
 -- The options without want and outputs, and with those given.
 local function option_rules(more)
     local rules = {}

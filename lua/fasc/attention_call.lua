@@ -1,6 +1,7 @@
 -- attention_call.lua - from a Lua call of attention to fasc_attention_args: the options, the
 -- outputs with their shapes and dtypes, and the call object that runs, plans, or is timed.
 local fasc_ffi = require "fasc.ffi"
+local compile_reports = require "fasc.compile_report"
 local dtypes = require "fasc.dtype"
 local errors = require "fasc.errors"
 local kernels = require "fasc.kernels"
@@ -251,16 +252,27 @@ function M.prepare(name, q, k, v, opts)
     return build(name, q, k, v, opts, tensors.new)
 end
 
---- Plans a call without any memory for its outputs.
----@return fasc.Plan
-function M.plan(name, q, k, v, opts)
+-- Asks a call by a method, without any memory for its outputs.
+local function ask(method, name, q, k, v, opts)
     local call = build(name, q, k, v, opts, phantoms())
-    local ok, plan = pcall(call.plan, call)
+    local ok, answer = pcall(call[method], call)
     call:free()
     if not ok then
-        error(plan, 0)
+        error(answer, 0)
     end
-    return plan
+    return answer
+end
+
+--- Plans a call.
+---@return fasc.Plan
+function M.plan(...)
+    return ask("plan", ...)
+end
+
+--- Reports on the kernels that a call would run.
+---@return fasc.CompileReport[]
+function M.inspect(...)
+    return ask("inspect", ...)
 end
 
 --- What would run, and why.
@@ -269,6 +281,14 @@ function Call:plan()
     local plan = plans.struct()
     errors.check(C.fasc_attention_query(self.args, plan))
     return plans.from(plan)
+end
+
+--- What the compiler says of what would run.
+---@return fasc.CompileReport[]
+function Call:inspect()
+    return compile_reports.all(function(index, report, count)
+        return C.fasc_attention_inspect(self.args, index, report, count)
+    end, errors.check)
 end
 
 --- Runs it (on a GPU: queues it). On an error the outputs that the call made are freed.

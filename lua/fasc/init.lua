@@ -52,6 +52,7 @@ local fasc = {
     matmul = require("fasc.matmul").matmul,
     kernels = require("fasc.kernels").list,
     plan = attention.plan,
+    inspect = attention.inspect,
     check = require("fasc.check").check,
 
     load = files.load,

@@ -13,8 +13,38 @@ local M = {}
 ---@field arch string     "avx512", "sm_90a"
 ---@field summary string  what it is and when it is right
 ---@field supports string dtypes, head_dim, outputs
+---@field device fasc.Device
 
 local TEXTS = {"name", "arch", "summary", "supports"}
+
+local Kernel = {}
+Kernel.__index = Kernel
+
+local PROBLEM = {dtype = "f16", head_dim = 128, seqlen = 1024}
+
+--- What the compiler says of this kernel for a problem: registers, spills, shared memory,
+--- occupancy. opts are those of fasc.attention, and the problem's dtype ("f16"), head_dim (128) and
+--- seqlen (1024).
+---
+---     print(fasc.kernels("cuda")[1]:info {head_dim = 64, causal = true, want = {"out", "logits"}})
+---@param opts table?
+---@return fasc.CompileReport[]
+function Kernel:info(opts)
+    -- These modules need this one.
+    local attention, create = require "fasc.attention", require "fasc.create"
+    local with, problem = {kernel = {name = self.name, arch = self.arch}}, {}
+    for name, default in pairs(PROBLEM) do
+        problem[name] = opts and opts[name] or default
+    end
+    for name, value in pairs(opts or {}) do
+        with[name] = not PROBLEM[name] and value or nil
+    end
+    local function tensor()
+        return create.empty({1, 1, problem.seqlen, problem.head_dim},
+            {dtype = problem.dtype, device = self.device})
+    end
+    return attention.inspect(tensor(), tensor(), tensor(), with)
+end
 
 local list_metatable = {
     __tostring = function(list)
@@ -38,7 +68,8 @@ function M.list(device)
         for _, field in ipairs(TEXTS) do
             kernel[field] = fasc_ffi.string(info[field])
         end
-        list[#list + 1] = kernel
+        kernel.device = device
+        list[#list + 1] = setmetatable(kernel, Kernel)
     end
     return list
 end
