@@ -10,7 +10,7 @@ local function reason()
         return nil
     end
     local ok, err = pcall(fasc.device, "cuda:0")
-    return ok and "needs FASC_TEST_DEVICE=cuda:0" or "needs a GPU: " .. tostring(err)
+    return ok and "needs FASC_TEST_DEVICE=cuda:0" or "needs a GPU: " .. err.message
 end
 
 --- busted's `it`, on a GPU. A module does not see busted's functions: specs hand them over.
