@@ -3,7 +3,7 @@
 #pragma once
 
 #include "flash_common.cuh"
-#include "flash_sm90.h"
+#include "sm90_params.h"
 #include "sm90_stmatrix.cuh"
 
 constexpr int BLOCK_M = 64 * CONSUMERS;

@@ -126,7 +126,7 @@ struct Consumer {
                                          float hidden) const
     {
         const int begin = j * BLOCK_N, end = begin + BLOCK_N;
-        if (end - 1 <= t.full_last && (MASK != FASC_MASK_BAND || begin >= t.full_first)) {
+        if (end - 1 <= t.full_last && (MASK == FASC_MASK_NONE || begin >= t.full_first)) {
             return;
         }
         const int column = begin + 2 * (lane & 3);
@@ -134,7 +134,7 @@ struct Consumer {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             int row = t.row0 + row0 + (lane >> 2) + 8 * half, last = f.seqlen_k - 1;
-            if (MASK != FASC_MASK_NONE) {
+            if (MASK == FASC_MASK_BAND) {
                 last = min(last, row + band_edge(f.hi));
             }
             visible.last[half] = last - column;
@@ -342,10 +342,10 @@ struct Consumer {
             lse2[half] = r.max[half] == -INFINITY_F32 ? 0.0f : log2_sum[half];
         }
         const int row = t.row0 + row0;
-        const uint32_t spoilt = MASK != FASC_MASK_NONE && f.banded ? spoilt_rows(o, lse2) : 0;
+        const uint32_t spoilt = MASK == FASC_MASK_BAND && f.banded ? spoilt_rows(o, lse2) : 0;
         scores.drain();
         store_out(f, t, row, o, scores.panels, lane);
-        if (MASK != FASC_MASK_NONE) {
+        if (MASK == FASC_MASK_BAND) {
             repair_tile(f, t.batch, t.head, row, spoilt, lse2);
         }
     }

@@ -48,7 +48,7 @@ __device__ __forceinline__ void store_out_f32(const fasc_flash_params &f, int64_
         store_panel(panel, x, lane);
         __syncwarp();
         copy_panel((uint32_t *)f.out + at + n * 32 * f.out_stride[3], f.out_stride[2],
-                   f.out_stride[3], rows, HEAD_DIM - n * 32, panel, lane);
+                   f.out_stride[3], rows, f.head_dim - n * 32, panel, lane);
     }
 }
 
@@ -70,13 +70,14 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
         __syncwarp();
         uint16_t *to = (uint16_t *)f.out + at + n * 64 * f.out_stride[3];
         if (f.out_store == FASC_STORE_SCALAR) {
-            copy_panel(to, f.out_stride[2], f.out_stride[3], rows, HEAD_DIM - n * 64, panel, lane);
+            copy_panel(to, f.out_stride[2], f.out_stride[3], rows, f.head_dim - n * 64, panel,
+                       lane);
             continue;
         }
         const int chunk = lane & 7;
 #pragma unroll
         for (int r = lane >> 3; r < PANEL_ROWS; r += 4) {
-            if (r < rows && n * 64 + chunk * 8 < HEAD_DIM) {
+            if (r < rows && n * 64 + chunk * 8 < f.head_dim) {
                 uint32_t x[4];
                 load_shared_16(x, panel_chunk(panel, r, chunk));
                 store_global_16(to + r * f.out_stride[2] + chunk * 8, x);

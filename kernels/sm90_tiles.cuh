@@ -65,13 +65,10 @@ __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int ind
     int first = 0, last = f.seqlen_k - 1;
     t.full_first = first;
     t.full_last = last;
-    if (MASK != FASC_MASK_NONE) {
-        int hi = band_edge(f.hi);
+    if (MASK == FASC_MASK_BAND) {
+        int lo = band_edge(f.lo), hi = band_edge(f.hi);
         last = min(last, row1 + hi);
         t.full_last = min(t.full_last, t.row0 + hi);
-    }
-    if (MASK == FASC_MASK_BAND) {
-        int lo = band_edge(f.lo);
         first = max(first, t.row0 + lo);
         t.full_first = max(t.full_first, row1 + lo);
     }

@@ -12,7 +12,7 @@
 
 #include "common.cuh"
 
-// What the host fills in with cuTensorMapEncodeTiled: see flash_sm90.h.
+// What the host fills in with cuTensorMapEncodeTiled: see sm90_params.h.
 struct fasc_tensor_map;
 
 // L2 policies as createpolicy would make them: keep what is read again, drop what is not.

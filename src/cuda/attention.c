@@ -7,6 +7,7 @@
 
 /* Best first. */
 static const fasc_cuda_attention *const KERNELS[] = {
+    &fasc_cuda_flash_sm90,
     &fasc_cuda_flash_sm80,
     &fasc_cuda_blas,
     &fasc_cuda_naive,

@@ -46,7 +46,8 @@ typedef struct fasc_cuda_attention {
                   const fasc_attention_plan *plan, int32_t index, fasc_cuda_stage *stage);
 } fasc_cuda_attention;
 
-extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas, fasc_cuda_flash_sm80;
+extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas, fasc_cuda_flash_sm80,
+    fasc_cuda_flash_sm90;
 
 /* ---- the plain kernels (params.c) ---------------------------------------- */
 

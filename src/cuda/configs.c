@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cuda/flash_sm80.h"
+#include "cuda/flash_sm90.h"
 
 #include "flash_params.h"
 
@@ -56,26 +57,31 @@ static const struct {
 
 /* Every row of flash_sm80's table in f16 and bf16, with and without O, without scores and with each
  * kind of them in q's dtype and in f32. */
-static bool sm80_config(int32_t i, fasc_cuda_config *config)
+static const struct {
+    int32_t scores;
+    bool f32;
+} SM80_STORE[] = {{FASC_SCORES_NONE, false},   {FASC_SCORES_LOGITS, false},
+                  {FASC_SCORES_MASKED, false}, {FASC_SCORES_PROBS, false},
+                  {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
+                  {FASC_SCORES_PROBS, true}};
+enum { SM80_STORES = sizeof SM80_STORE / sizeof *SM80_STORE, SM80_PER_ROW = 4 * SM80_STORES };
+
+static void sm80_config(int32_t i, fasc_cuda_config *config)
 {
-    static const struct {
-        int32_t scores;
-        bool f32;
-    } STORE[] = {{FASC_SCORES_NONE, false},   {FASC_SCORES_LOGITS, false},
-                 {FASC_SCORES_MASKED, false}, {FASC_SCORES_PROBS, false},
-                 {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
-                 {FASC_SCORES_PROBS, true}};
-    enum { STORES = sizeof STORE / sizeof *STORE };
-    int32_t store = i % STORES, bf16 = i / STORES % 2, want_out = i / STORES / 2 % 2;
-    int32_t row = i / STORES / 4;
-    if (row >= fasc_sm80_config_count()) {
-        return false;
-    }
+    int32_t store = i % SM80_STORES, bf16 = i / SM80_STORES % 2;
+    int32_t want_out = i / SM80_STORES / 2 % 2;
     config->source = "kernels/flash_sm80.cu";
     config->arch = NULL;
-    fasc_sm80_macros(&FASC_SM80_CONFIG[row], bf16, STORE[store].scores, STORE[store].f32, want_out,
-                     config->macros, sizeof config->macros);
-    return true;
+    fasc_sm80_macros(&FASC_SM80_CONFIG[i / SM80_PER_ROW], bf16, SM80_STORE[store].scores,
+                     SM80_STORE[store].f32, want_out, config->macros, sizeof config->macros);
+}
+
+/* What flash_sm90's planner can choose, for Hopper alone. */
+static bool sm90_config(int32_t i, fasc_cuda_config *config)
+{
+    config->source = "kernels/flash_sm90.cu";
+    config->arch = "sm_90a";
+    return fasc_sm90_macros_at(i, config->macros, sizeof config->macros);
 }
 
 bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
@@ -85,7 +91,13 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         return false;
     }
     if (i >= written) {
-        return sm80_config(i - written, config);
+        const int32_t sm80 = fasc_sm80_config_count() * SM80_PER_ROW;
+        i -= written;
+        if (i >= sm80) {
+            return sm90_config(i - sm80, config);
+        }
+        sm80_config(i, config);
+        return true;
     }
     config->source = CONFIG[i].source;
     config->arch = CONFIG[i].arch;

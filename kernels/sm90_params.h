@@ -1,8 +1,8 @@
-/* flash_sm90.h - what the Hopper flash kernel is told at launch, and the names of its barriers;
+/* sm90_params.h - what the Hopper flash kernel is told at launch, and the names of its barriers;
  * shared by the host and the device. Plain C, no includes: uint64_t and friends come from the
  * includer. */
-#ifndef FASC_FLASH_SM90_H
-#define FASC_FLASH_SM90_H
+#ifndef FASC_SM90_PARAMS_H
+#define FASC_SM90_PARAMS_H
 
 #include "flash_params.h"
 
@@ -31,9 +31,8 @@ typedef struct fasc_flash_sm90_params {
 #define FASC_SCHEDULE_OVERLAP  1 /* and a warpgroup's own softmax under its second product */
 
 /* What the band cuts (MASK). */
-#define FASC_MASK_NONE  0 /* only keys past the end */
-#define FASC_MASK_UPPER 1 /* j <= i + hi: causal */
-#define FASC_MASK_BAND  2 /* and i + lo <= j */
+#define FASC_MASK_NONE 0 /* only keys past the end */
+#define FASC_MASK_BAND 1 /* and what is outside i + lo <= j <= i + hi */
 
 /* Shared memory of a block: Q, the stages of K and V, the panels that scores and O pass through,
  * the constant panel of masked and probs, barriers and the tile number. */

@@ -1,0 +1,369 @@
+/* flash_sm90.c - launches of flash_sm90.cu, Hopper's flash kernel: its legal configurations, the
+ * choice among them, and what each is compiled for. What it does not take, flash_sm80.c does. */
+#include "cuda/flash_sm90.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cuda/flash.h"
+#include "cuda/tensor_map.h"
+
+/* ---- what is compiled ---------------------------------------------------- */
+
+typedef struct fasc_sm90_variant {
+    bool want_out, want_stats; /* statistics come with O and with probs anyway */
+    int32_t scores, mask;      /* FASC_SCORES_..., FASC_MASK_... */
+} fasc_sm90_variant;
+
+/* A launch takes the first that does all it needs. Those with O, most wanted first, then those
+ * without. */
+static const fasc_sm90_variant VARIANT[] = {
+    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_NONE},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_BAND},
+    {true, false, FASC_SCORES_MASKED, FASC_MASK_BAND},
+    {true, false, FASC_SCORES_PROBS, FASC_MASK_BAND},
+    {false, false, FASC_SCORES_LOGITS, FASC_MASK_NONE},
+    {false, true, FASC_SCORES_LOGITS, FASC_MASK_BAND},
+    {false, true, FASC_SCORES_MASKED, FASC_MASK_BAND},
+    {false, false, FASC_SCORES_PROBS, FASC_MASK_BAND},
+    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND},
+};
+enum { O_UNMASKED = 1, O = 6, ALL = sizeof VARIANT / sizeof *VARIANT };
+
+typedef struct fasc_sm90_config {
+    int32_t head_dim, block_n, stages, consumers, schedule; /* the kernel's macros */
+    int32_t variants;                                       /* the first so many of VARIANT */
+    double cost; /* of a query row and a key, against the head_dim's other rows; measured */
+} fasc_sm90_config;
+
+/* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Measured:
+ * results/hopper_log.md. */
+static const fasc_sm90_config CONFIG[] = {
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O, 0.82},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, 1.0},
+    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0.95},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, 1.0},
+    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, 1.0},
+};
+enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
+
+static int32_t block_m_of(const fasc_sm90_config *c)
+{
+    return 64 * c->consumers;
+}
+
+static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v, bool bf16,
+                      char *macros, size_t room)
+{
+    snprintf(macros, room,
+             "FASC_BF16=%d HEAD_DIM=%d BLOCK_N=%d STAGES=%d CONSUMERS=%d SCHEDULE=%d MASK=%d "
+             "SCORES=%d SCORES_F32=0 SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d",
+             bf16, c->head_dim, c->block_n, c->stages, c->consumers, c->schedule, v->mask,
+             v->scores, FASC_SCORE_STORE_TMA, v->want_out, v->want_stats);
+}
+
+bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
+{
+    for (int n = 0; n < CONFIG_COUNT; i -= 2 * CONFIG[n++].variants) {
+        if (i < 2 * CONFIG[n].variants) {
+            macros_of(&CONFIG[n], &VARIANT[i / 2], i % 2, macros, room);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- choosing ------------------------------------------------------------ */
+
+/* The index of the variant that a pass takes: every pass finds one. */
+static int32_t variant_of(const fasc_problem *problem, const fasc_flash_pass *pass)
+{
+    const fasc_attention_args *args = problem->args;
+    bool out = pass->first && args->out;
+    bool stats =
+        pass->first && !out && (args->lse || args->row_max) && pass->scores != FASC_SCORES_PROBS;
+    bool logits_alone = pass->scores == FASC_SCORES_LOGITS && !out && !stats;
+    bool band = problem->banded && !logits_alone;
+    int32_t i = 0;
+    while (i < ALL - 1 &&
+           !(VARIANT[i].want_out == out && VARIANT[i].scores == pass->scores &&
+             (!stats || VARIANT[i].want_stats) && (!band || VARIANT[i].mask == FASC_MASK_BAND))) {
+        i++;
+    }
+    return i;
+}
+
+/* Whether a configuration is compiled for all passes of the problem. */
+static bool is_compiled(const fasc_sm90_config *c, const fasc_problem *problem)
+{
+    fasc_flash_pass pass;
+    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
+        if (variant_of(problem, &pass) >= c->variants) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_asked_for(const fasc_sm90_config *c, const fasc_kernel_config *wanted)
+{
+    return (!wanted->block_m || wanted->block_m == block_m_of(c)) &&
+           (!wanted->block_n || wanted->block_n == c->block_n) &&
+           (!wanted->stages || wanted->stages == c->stages) &&
+           (!wanted->warps || wanted->warps == c->consumers);
+}
+
+static int64_t tiles_m(const fasc_problem *problem, const fasc_sm90_config *c)
+{
+    return (problem->seqlen_q + block_m_of(c) - 1) / block_m_of(c);
+}
+
+static int64_t tiles_of(const fasc_problem *problem, const fasc_sm90_config *c)
+{
+    return tiles_m(problem, c) * problem->batch * problem->heads_q;
+}
+
+/* The time that a configuration takes, but for a factor: rounds of the device's multiprocessors
+ * over the tiles, whole tiles each. */
+static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                      const fasc_sm90_config *c)
+{
+    int64_t rounds = (tiles_of(problem, c) + d->units - 1) / d->units;
+    int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
+    return c->cost * (double)(rounds * block_m_of(c)) * (double)(tiles_n * c->block_n);
+}
+
+/* The fastest that the problem's head_dim takes and that is asked for; NULL with the reason. */
+static const fasc_sm90_config *choose(const fasc_cuda_device *d, const fasc_problem *problem,
+                                      char *why, size_t room)
+{
+    const fasc_sm90_config *best = NULL;
+    int32_t head_dim = 0;
+    size_t used = (size_t)snprintf(why, room, "has these block_m x block_n, stages, warpgroups:");
+    for (int i = 0; i < CONFIG_COUNT; i++) {
+        const fasc_sm90_config *c = &CONFIG[i];
+        if (c->head_dim < problem->head_dim || (head_dim && c->head_dim != head_dim) ||
+            !is_compiled(c, problem)) {
+            continue;
+        }
+        head_dim = c->head_dim;
+        used += used < room ? (size_t)snprintf(why + used, room - used, " %dx%d,%d,%d",
+                                               block_m_of(c), c->block_n, c->stages, c->consumers)
+                            : 0;
+        if (is_asked_for(c, &problem->args->kernel) &&
+            (!best || time_of(d, problem, c) < time_of(d, problem, best))) {
+            best = c;
+        }
+    }
+    return best;
+}
+
+/* The columns of scores that fill whole 16-byte chunks, which is what their map holds: see
+ * sm90_stores.cuh. */
+static int64_t mapped_columns(const fasc_tensor *scores)
+{
+    return scores->shape[3] / 8 * 8;
+}
+
+/* Whether the copy engine can read t, in place or after a copy. */
+static bool loads(const fasc_tensor *t)
+{
+    return !fasc_flash_vector_rows(t) || fasc_tensor_map_can(t, t->shape[3]);
+}
+
+static bool can_store_scores(const fasc_problem *problem, char *why, size_t room)
+{
+    fasc_flash_pass pass;
+    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
+        if (pass.to && pass.to->dtype == FASC_F32) {
+            snprintf(why, room, "stores scores in q's dtype, not in f32");
+            return false;
+        }
+        if (pass.to && !fasc_tensor_map_can(pass.to, mapped_columns(pass.to))) {
+            snprintf(why, room,
+                     "stores scores of at least 8 columns whose rows start at multiples of 16 "
+                     "bytes and have no gaps");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
+{
+    const fasc_attention_args *args = problem->args;
+    if (strcmp(d->arch, "sm_90a") != 0) {
+        snprintf(why, room, "needs a Hopper GPU");
+        return false;
+    }
+    if (!fasc_flash_can(problem, why, room)) {
+        return false;
+    }
+    if (problem->mask_data) {
+        snprintf(why, room, "takes no mask tensor");
+        return false;
+    }
+    if (!loads(args->q) || !loads(args->k) || (args->out && !loads(args->v))) {
+        snprintf(why, room, "reads no q, k or v that is broadcast, empty or goes backwards");
+        return false;
+    }
+    if (!can_store_scores(problem, why, room)) {
+        return false;
+    }
+    const fasc_sm90_config *c = choose(d, problem, why, room);
+    if (c && tiles_of(problem, c) >= 1 << 30) {
+        snprintf(why, room, "takes fewer than 2^30 tiles");
+        return false;
+    }
+    return c != NULL;
+}
+
+/* ---- running ------------------------------------------------------------- */
+
+/* Where rows see different numbers of keys, whichever block is free takes the next tile. */
+static bool counts_tiles(const fasc_problem *problem)
+{
+    return problem->banded;
+}
+
+/* The tile counter, which follows the copies in the workspace. */
+static size_t counter_at(const fasc_problem *problem)
+{
+    return fasc_flash_copies_of(problem).bytes;
+}
+
+static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    char why[8];
+    const fasc_sm90_config *c = choose(d, problem, why, sizeof why);
+    size_t workspace = counter_at(problem);
+    workspace += counts_tiles(problem) ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
+    plan->block_m = block_m_of(c);
+    plan->block_n = c->block_n;
+    plan->stages = c->stages;
+    plan->warps = c->consumers;
+    plan->threads = 128 * (c->consumers + 1);
+    plan->workspace_bytes = workspace > 0 ? (int64_t)workspace + FASC_CUDA_ALIGN : 0;
+    snprintf(plan->config, sizeof plan->config,
+             "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s; tiles %s", block_m_of(c),
+             c->block_n, c->head_dim, c->stages, c->consumers,
+             c->schedule == FASC_SCHEDULE_OVERLAP ? "overlapped" : "in turns",
+             counts_tiles(problem) ? "taken as blocks are free" : "dealt out evenly");
+    fasc_flash_pass pass;
+    if (fasc_flash_pass_at(problem, 0, &pass) && pass.to) {
+        size_t used = strlen(plan->config);
+        snprintf(plan->config + used, sizeof plan->config - used, "; scores stored by TMA");
+    }
+    fasc_flash_describe(problem, plan);
+    return FASC_OK;
+}
+
+static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                                  const fasc_sm90_config *c, const fasc_flash_pass *pass,
+                                  char *macros, size_t room)
+{
+    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, pass)];
+    int64_t tiles = tiles_of(problem, c);
+    macros_of(c, v, problem->dtype == FASC_BF16, macros, room);
+    return (fasc_cuda_launch){.source = "kernels/flash_sm90.cu",
+                              .macros = macros,
+                              .entry = "flash_sm90",
+                              .blocks = tiles < d->units ? tiles : d->units,
+                              .threads = 128 * (c->consumers + 1),
+                              .smem = (size_t)FASC_SM90_SMEM_BYTES(c->head_dim, c->block_n,
+                                                                   c->stages, c->consumers,
+                                                                   v->scores, false, v->want_out)};
+}
+
+static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                     const fasc_attention_plan *made, int32_t index, fasc_cuda_stage *stage)
+{
+    (void)made;
+    char why[8];
+    fasc_flash_pass pass;
+    if (!fasc_flash_pass_at(problem, index, &pass)) {
+        return false;
+    }
+    stage->launch = launch_of(d, problem, choose(d, problem, why, sizeof why), &pass, stage->macros,
+                              sizeof stage->macros);
+    return true;
+}
+
+static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *c,
+                           const fasc_flash_inputs *inputs, const fasc_flash_pass *pass,
+                           fasc_flash_sm90_params *p)
+{
+    const int64_t columns = problem->head_dim;
+    fasc_status status = fasc_tensor_map_make(&inputs->q, columns, block_m_of(c), &p->q_map);
+    if (status == FASC_OK) {
+        status = fasc_tensor_map_make(&inputs->k, columns, c->block_n, &p->k_map);
+    }
+    if (status == FASC_OK && p->flash.out) {
+        status = fasc_tensor_map_make(&inputs->v, columns, c->block_n, &p->v_map);
+    }
+    if (status == FASC_OK && pass->to) {
+        status = fasc_tensor_map_make(pass->to, mapped_columns(pass->to), 16, &p->scores_map);
+    }
+    return status;
+}
+
+/* Heads that are worked on together. Reading K and V of few at a time leaves L2 to the scores on
+ * their way out; where a band makes tiles differ, a few heads more even them out. */
+static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem)
+{
+    const int32_t few = (problem->banded ? 4 : 1) * (int32_t)problem->group;
+    int32_t fit = fasc_flash_section(d, problem);
+    return fit < few ? fit : few;
+}
+
+static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *c,
+                            const fasc_flash_inputs *inputs, const fasc_flash_pass *pass)
+{
+    char macros[192];
+    const fasc_problem *problem = call->problem;
+    fasc_cuda_launch launch = launch_of(call->d, problem, c, pass, macros, sizeof macros);
+    fasc_flash_sm90_params p = {.flash = fasc_flash_params_of(problem, inputs, pass)};
+    p.flash.section = section_of(call->d, problem);
+    p.tiles_m = (int32_t)tiles_m(problem, c);
+    p.tiles = (int32_t)tiles_of(problem, c);
+    fasc_status status = maps_of(problem, c, inputs, pass, &p);
+    if (status == FASC_OK && counts_tiles(problem)) {
+        p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
+        status = fasc_cuda_check(call->d,
+                                 cudaMemsetAsync(p.tile_counter, 0, sizeof(int32_t), call->stream),
+                                 "cudaMemsetAsync");
+    }
+    return status == FASC_OK ? fasc_cuda_run_kernel(call->d, call->stream, &launch, &p) : status;
+}
+
+static fasc_status run(const fasc_cuda_call *call)
+{
+    char why[8];
+    fasc_flash_inputs inputs;
+    fasc_flash_pass pass;
+    const fasc_sm90_config *c = choose(call->d, call->problem, why, sizeof why);
+    fasc_status status = fasc_flash_prepare(call, &inputs);
+    for (int32_t i = 0; status == FASC_OK && fasc_flash_pass_at(call->problem, i, &pass); i++) {
+        status = run_pass(call, c, &inputs, &pass);
+    }
+    return status;
+}
+
+const fasc_cuda_attention fasc_cuda_flash_sm90 = {
+    .name = "flash",
+    .arch = "sm_90a",
+    .summary = "Hopper's wgmma and TMA, scores stored behind the next product",
+    .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no "
+                "mask tensor; scores in q's dtype, rows at multiples of 16 bytes; out, lse, "
+                "row_max, logits, masked, probs",
+    .block_m = true,
+    .block_n = true,
+    .stages = true,
+    .warps = true,
+    .can = can,
+    .plan = plan,
+    .run = run,
+    .stage = stage_of,
+};

@@ -1,0 +1,18 @@
+/* tensor_map.h - Hopper's tensor maps: what the copy engine is told about a tensor. */
+#ifndef FASC_CUDA_TENSOR_MAP_H
+#define FASC_CUDA_TENSOR_MAP_H
+
+#include "backend.h"
+
+#include "sm90_params.h"
+
+/* Whether a map can hold a rank-4 tensor of 16-bit elements whose rows are cut to `columns` of
+ * them: rows and base at multiples of 16 bytes, nothing empty, no broadcast, strides below 2^40
+ * bytes. */
+bool fasc_tensor_map_can(const fasc_tensor *t, int64_t columns);
+
+/* Boxes of 64 columns x box_rows, with the 128-byte swizzle. fasc_tensor_map_can holds. */
+fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t box_rows,
+                                 fasc_tensor_map *map);
+
+#endif
