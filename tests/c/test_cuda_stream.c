@@ -1,0 +1,295 @@
+/* test_cuda_stream.c - the caller's own streams: order with fasc's, calls captured in CUDA graphs,
+ * the caller's workspace, and the caller's current device. */
+#include <cuda_runtime_api.h>
+
+#include "cuda.h"
+#include "test.h"
+
+enum { HEADS = 4, KEY_HEADS = 2, QUERIES = 200, KEYS = 330, DIM = 64 };
+
+static fasc_device *device;
+
+#define CHECK_CUDA(call)                                                                           \
+    do {                                                                                           \
+        cudaError_t error_ = (call);                                                               \
+        CHECK(error_ == cudaSuccess, "%s", cudaGetErrorString(error_));                            \
+    } while (0)
+
+/* ---- a problem -------------------------------------------------------------------- */
+
+typedef struct problem {
+    fasc_tensor *q, *k, *v, *out, *lse, *logits;
+    fasc_attention_args args;
+} problem;
+
+static fasc_tensor *make(fasc_dtype dtype, int32_t rank, int64_t heads, int64_t rows, int64_t width)
+{
+    const int64_t shape[] = {1, heads, rows, width};
+    fasc_tensor *t = NULL;
+    CHECK_OK(fasc_tensor_empty(device, dtype, rank, shape, &t));
+    return t;
+}
+
+static problem new_problem(const char *kernel)
+{
+    problem p = {
+        .q = make(FASC_F16, 4, HEADS, QUERIES, DIM),
+        .k = make(FASC_F16, 4, KEY_HEADS, KEYS, DIM),
+        .v = make(FASC_F16, 4, KEY_HEADS, KEYS, DIM),
+        .out = make(FASC_F16, 4, HEADS, QUERIES, DIM),
+        .lse = make(FASC_F32, 3, HEADS, QUERIES, 0),
+        .logits = make(FASC_F16, 4, HEADS, QUERIES, KEYS),
+    };
+    p.args = (fasc_attention_args){.size = sizeof p.args,
+                                   .causal = 1,
+                                   .q = p.q,
+                                   .k = p.k,
+                                   .v = p.v,
+                                   .out = p.out,
+                                   .lse = p.lse,
+                                   .logits = p.logits,
+                                   .kernel = {.name = kernel}};
+    return p;
+}
+
+static void free_problem(problem *p)
+{
+    fasc_tensor *t[] = {p->q, p->k, p->v, p->out, p->lse, p->logits};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        fasc_tensor_free(t[i]);
+    }
+}
+
+static void set_inputs(problem *p, uint64_t seed)
+{
+    CHECK_OK(fasc_tensor_randn(p->q, seed, 0, 0, 1));
+    CHECK_OK(fasc_tensor_randn(p->k, seed + 1, 0, 0, 1));
+    CHECK_OK(fasc_tensor_randn(p->v, seed + 2, 0, 0, 1));
+}
+
+static void spoil_outputs(problem *p)
+{
+    CHECK_OK(fasc_tensor_fill(p->out, 77));
+    CHECK_OK(fasc_tensor_fill(p->lse, 77));
+    CHECK_OK(fasc_tensor_fill(p->logits, 77));
+}
+
+/* Both problems' outputs hold the same bits. */
+static void check_same(const problem *a, const problem *b, const char *what)
+{
+    const fasc_tensor *of_a[] = {a->out, a->lse, a->logits}, *of_b[] = {b->out, b->lse, b->logits};
+    for (int i = 0; i < 3; i++) {
+        fasc_difference d = {.size = sizeof d};
+        CHECK_OK(fasc_tensor_compare(of_a[i], of_b[i], &d));
+        CHECK(d.mismatch == 0 && d.max_abs == 0, "%s with %s: output %d differs by %g", what,
+              a->args.kernel.name, i, d.max_abs);
+    }
+}
+
+/* The same call on the device's own stream, into outputs of its own. */
+static problem expected_of(const problem *p)
+{
+    problem e = new_problem(p->args.kernel.name);
+    e.args.q = p->q;
+    e.args.k = p->k;
+    e.args.v = p->v;
+    CHECK_OK(fasc_attention(&e.args, NULL));
+    return e;
+}
+
+static void each_kernel(void (*test)(const char *kernel))
+{
+    fasc_kernel_info info = {.size = sizeof info};
+    for (int32_t i = 0; fasc_kernel_describe(device, i, &info) == FASC_OK; i++) {
+        test(info.name);
+    }
+}
+
+/* ---- graphs ------------------------------------------------------------------------- */
+
+static void replay(const char *kernel)
+{
+    problem p = new_problem(kernel);
+    fasc_attention_plan plan = {.size = sizeof plan};
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t graph_exec;
+    void *workspace = NULL;
+    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    CHECK_OK(fasc_attention_query(&p.args, &plan));
+    CHECK_CUDA(cudaMalloc(&workspace, (size_t)plan.workspace_bytes + 1));
+    p.args.stream = stream;
+    p.args.workspace = workspace;
+    p.args.workspace_bytes = plan.workspace_bytes;
+    set_inputs(&p, 10);
+    CHECK_OK(fasc_attention(&p.args, NULL)); /* compiles and loads, which a capture cannot hold */
+    CHECK_OK(fasc_device_synchronize(device));
+
+    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    CHECK_OK(fasc_attention(&p.args, NULL));
+    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
+    CHECK_CUDA(cudaGraphInstantiate(&graph_exec, graph, 0));
+
+    for (uint64_t seed = 100; seed < 103; seed++) {
+        set_inputs(&p, seed);
+        spoil_outputs(&p);
+        CHECK_OK(fasc_device_synchronize(device));
+        CHECK_CUDA(cudaGraphLaunch(graph_exec, stream));
+        CHECK_CUDA(cudaStreamSynchronize(stream));
+        problem e = expected_of(&p);
+        check_same(&p, &e, "a replayed graph");
+        free_problem(&e);
+    }
+    CHECK_CUDA(cudaGraphExecDestroy(graph_exec));
+    CHECK_CUDA(cudaGraphDestroy(graph));
+    CHECK_CUDA(cudaStreamDestroy(stream));
+    CHECK_CUDA(cudaFree(workspace));
+    free_problem(&p);
+}
+
+static void captured_calls_replay_on_new_inputs(void)
+{
+    each_kernel(replay);
+}
+
+/* A graph would go on using a block that the pool has given to others. */
+static void a_capture_without_workspace_is_refused(void)
+{
+    problem p = new_problem("blas");
+    cudaStream_t stream;
+    cudaGraph_t graph = NULL;
+    set_inputs(&p, 1);
+    CHECK_OK(fasc_attention(&p.args, NULL));
+    CHECK_CUDA(cudaStreamCreate(&stream));
+    p.args.stream = stream;
+    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    CHECK_FAIL(fasc_attention(&p.args, NULL), FASC_EINVAL,
+               "workspace: a captured call needs its own");
+    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
+    CHECK_CUDA(cudaGraphDestroy(graph));
+    CHECK_CUDA(cudaStreamDestroy(stream));
+    free_problem(&p);
+}
+
+static void a_small_workspace_is_refused(void)
+{
+    problem p = new_problem("blas");
+    char one;
+    p.args.workspace = &one;
+    p.args.workspace_bytes = 1;
+    CHECK_FAIL(fasc_attention(&p.args, NULL), FASC_EINVAL, "workspace: has 1 bytes, blas needs ");
+    free_problem(&p);
+}
+
+/* ---- order ---------------------------------------------------------------------------- */
+
+/* Inputs are made and outputs read on the device's own stream, attention runs on the caller's, and
+ * nobody waits in between. */
+static void interleave(const char *kernel)
+{
+    problem p = new_problem(kernel);
+    cudaStream_t stream;
+    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        set_inputs(&p, seed);
+        spoil_outputs(&p);
+        p.args.stream = stream;
+        CHECK_OK(fasc_attention(&p.args, NULL));
+        problem e = expected_of(&p);
+        check_same(&p, &e, "a call on another stream");
+        free_problem(&e); /* at once: the blocks are used again while the streams run */
+    }
+    CHECK_CUDA(cudaStreamSynchronize(stream));
+    CHECK_CUDA(cudaStreamDestroy(stream));
+    free_problem(&p);
+}
+
+static void streams_wait_for_one_another_where_fasc_owns_the_memory(void)
+{
+    each_kernel(interleave);
+}
+
+static void a_product_runs_on_the_callers_stream(void)
+{
+    problem p = new_problem("naive");
+    cudaStream_t stream;
+    fasc_tensor *keys = NULL;
+    const int64_t shape[] = {1, HEADS, DIM, KEYS};
+    const int64_t stride[] = {KEY_HEADS * KEYS * DIM, 0, 1, DIM}; /* all heads see the first */
+    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    set_inputs(&p, 3);
+    CHECK_OK(fasc_tensor_view(p.k, 0, 4, shape, stride, &keys));
+    fasc_tensor *here = make(FASC_F16, 4, HEADS, QUERIES, KEYS);
+    fasc_tensor *there = make(FASC_F16, 4, HEADS, QUERIES, KEYS);
+    fasc_matmul_args args = {.size = sizeof args, .a = p.q, .b = keys, .out = here};
+    CHECK_OK(fasc_matmul(&args));
+    args.out = there;
+    args.stream = stream;
+    CHECK_OK(fasc_matmul(&args));
+    fasc_difference d = {.size = sizeof d};
+    CHECK_OK(fasc_tensor_compare(here, there, &d));
+    CHECK(d.mismatch == 0 && d.max_abs == 0, "differs by %g", d.max_abs);
+    CHECK_CUDA(cudaStreamDestroy(stream));
+    fasc_tensor_free(keys);
+    fasc_tensor_free(here);
+    fasc_tensor_free(there);
+    free_problem(&p);
+}
+
+static void the_callers_current_device_stays(void)
+{
+    int count = 0, current = -1;
+    CHECK_CUDA(cudaGetDeviceCount(&count));
+    CHECK_CUDA(cudaSetDevice(count - 1));
+    problem p = new_problem("naive");
+    set_inputs(&p, 5);
+    CHECK_OK(fasc_attention(&p.args, NULL));
+    CHECK_OK(fasc_device_synchronize(device));
+    CHECK_CUDA(cudaGetDevice(&current));
+    CHECK(current == count - 1, "device %d became %d", count - 1, current);
+    free_problem(&p);
+    CHECK_CUDA(cudaSetDevice(0));
+}
+
+/* ---- measuring -------------------------------------------------------------------------- */
+
+/* Device time of a copy: between what the memory could do and what a slow one would. */
+static void timing_measures_the_device(void)
+{
+    enum { BYTES = 256 << 20 };
+    const int64_t shape[] = {BYTES};
+    fasc_tensor *a = NULL, *b = NULL;
+    CHECK_OK(fasc_tensor_empty(device, FASC_U8, 1, shape, &a));
+    CHECK_OK(fasc_tensor_empty(device, FASC_U8, 1, shape, &b));
+    CHECK_OK(fasc_tensor_fill(a, 1));
+    fasc_copy_args args = {.size = sizeof args, .src = a, .dst = b};
+    fasc_timing_options options = {.size = sizeof options};
+    for (int cold = 0; cold < 2; cold++) {
+        fasc_timing t = {.size = sizeof t};
+        options.cold = cold;
+        CHECK_OK(fasc_time(FASC_OP_COPY, &args, &options, &t, NULL, 0));
+        double rate = 2.0 * BYTES / t.median;
+        CHECK(rate > 50e9 && rate < 20e12, "%g bytes a second", rate);
+        CHECK(t.host_overhead > 0 && t.host_overhead < 1e-3, "%g s of overhead", t.host_overhead);
+    }
+    fasc_tensor_free(a);
+    fasc_tensor_free(b);
+}
+
+int main(void)
+{
+    const test_function tests[] = {
+        captured_calls_replay_on_new_inputs,
+        a_capture_without_workspace_is_refused,
+        a_small_workspace_is_refused,
+        streams_wait_for_one_another_where_fasc_owns_the_memory,
+        a_product_runs_on_the_callers_stream,
+        the_callers_current_device_stays,
+        timing_measures_the_device,
+    };
+    device = gpu_or_skip();
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        tests[i]();
+    }
+    return test_failures ? 1 : 0;
+}
