@@ -30,7 +30,9 @@ fasc_status fasc_cpu_plan(fasc_device *device, const fasc_problem *problem,
 fasc_status fasc_cpu_run(fasc_device *device, const fasc_problem *problem,
                          const fasc_attention_plan *plan);
 
-/* src/cpu/sample.c */
+/* src/cpu/sample.c. To empty the caches, every thread reads twice the last-level cache's size;
+ * *bytes_read: what they read, all together. */
+fasc_status fasc_cpu_empty_caches(fasc_device *device, int64_t *bytes_read);
 fasc_status fasc_cpu_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
                             bool cold, double *seconds, double *host_seconds);
 

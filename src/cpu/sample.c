@@ -44,27 +44,29 @@ static fasc_status flush_open(fasc_device *device, size_t *bytes)
 
 /* Every thread reads all of it: each core has caches of its own, and the last level may be split
  * among groups of cores. Reading leaves no dirty lines whose write-back the next call would pay. */
-static fasc_status empty_caches(fasc_device *device)
+fasc_status fasc_cpu_empty_caches(fasc_device *device, int64_t *bytes_read)
 {
     size_t bytes = 0;
-    long sum = 0;
+    int64_t lines = 0;
     pthread_mutex_lock(&flush.lock);
     fasc_status status = flush_open(device, &bytes);
     if (!status) {
         const volatile char *data = flush.data;
-#pragma omp parallel num_threads(fasc_num_threads()) reduction(+ : sum)
+#pragma omp parallel num_threads(fasc_num_threads()) reduction(+ : lines)
         for (size_t i = 0; i < bytes; i += LINE) {
-            sum += data[i];
+            lines += data[i]; /* each holds 1 */
         }
     }
     pthread_mutex_unlock(&flush.lock);
+    *bytes_read = lines * LINE;
     return status;
 }
 
 fasc_status fasc_cpu_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
                             bool cold, double *seconds, double *host_seconds)
 {
-    fasc_status status = cold ? empty_caches(device) : FASC_OK;
+    int64_t bytes_read;
+    fasc_status status = cold ? fasc_cpu_empty_caches(device, &bytes_read) : FASC_OK;
     struct timespec start, end;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (int32_t i = 0; i < batch && !status; i++) {

@@ -1,19 +1,12 @@
 /* test_check_device.c - fasc_attention_check on tensors that the CPU cannot read where they lie
  * (those of the tests' plugin): all of them, some query rows, masks of every shape. */
-#include <unistd.h>
-
 #include "attention_cases.h"
+#include "plugin.h"
 
 static fasc_device *away(void)
 {
-    static char path[512];
     fasc_device *device = NULL;
-    if (!path[0]) {
-        ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
-        CHECK(length > 0, "/proc/self/exe");
-        strcpy(strrchr(path, '/'), "/test_plugin.so");
-        CHECK(setenv("FASC_CUDA_PLUGIN", path, 1) == 0, "setenv");
-    }
+    use_test_plugin();
     CHECK_OK(fasc_device_open("cuda:0", &device));
     return device;
 }

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "dtype.h"
-#include "test.h"
+#include "plugin.h"
 
 static fasc_device *open_device(const char *name)
 {
@@ -121,12 +121,7 @@ static void a_library_that_is_no_plugin(void)
 
 static void a_plugin_that_does_not_fit(void)
 {
-    char path[512];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
-    CHECK(length > 0, "/proc/self/exe");
-    path[length] = 0;
-    strcpy(strrchr(path, '/'), "/test_plugin.so");
-    CHECK(setenv("FASC_CUDA_PLUGIN", path, 1) == 0, "setenv");
+    use_test_plugin();
     CHECK(setenv("FASC_TEST_PLUGIN", "version", 1) == 0, "setenv");
     check_absent("has backend version 99, this library needs 1");
     CHECK(setenv("FASC_TEST_PLUGIN", "refuse", 1) == 0, "setenv");
