@@ -28,7 +28,7 @@ function M.read(path)
     return text or ""
 end
 
---- Runs a shell command: {code =, out =, err =}. It is killed (code 137) after 60 seconds.
+--- Runs a shell command: {code =, out =, err =}. It is killed (code 137) if it takes a minute.
 ---@param command string
 ---@param stdin string?
 function M.sh(command, stdin)

@@ -23,8 +23,8 @@ describe("layer 3 of the model", function()
         assert.equal(0, q:nan_count() + k:nan_count() + v:nan_count())
     end)
 
-    -- The expected values are stored as f32 (probs as f16), each rounded once more. A kernel may round
-    -- P to the inputs' bf16 before the second product: 2^-8 of the largest |v| at most.
+    -- The expected values are stored as f32 (probs as f16), each rounded once more. A kernel may
+    -- round P to the inputs' bf16 before the second product: 2^-8 of the largest |v| at most.
     local range = v:summary()
     local largest = math.max(-range.min, range.max)
     local BOUND = {out = 1e-4 + 2^-8 * largest, lse = 2e-5, row_max = 2e-5, probs = 5e-4}

@@ -36,7 +36,7 @@ describe("fasc.time", function()
     it("times an operation and gives its samples", function()
         local t = support.ones {1000}
         local r = fasc.time(fasc.op.fill(t), QUICK)
-        assert.is_true(r.n >= 5 and r.n == #r.samples)
+        assert.is_true(r.n >= 1 and r.n == #r.samples)
         assert.is_true(r.min > 0 and r.min <= r.median and r.median <= r.max)
         assert.equal(r.median, fasc.statistics(r.samples).median)
         assert.is_false(r.cold)
@@ -45,10 +45,12 @@ describe("fasc.time", function()
 
     it("takes no more samples than asked for, and tells whether it converged", function()
         local op = fasc.op.fill(support.ones {1000})
-        local r = fasc.time(op, {max_samples = 3, warmup_seconds = 0.001})
+        local options = {max_samples = 3, warmup_seconds = 0.001, max_seconds = 1e6}
+        local r = fasc.time(op, options)
         assert.equal(3, r.n)
         assert.is_false(r.converged)
-        assert.is_true(fasc.time(op, {target_rse = 100, warmup_seconds = 0.001}).converged)
+        options.max_samples, options.target_rse = 200, 100
+        assert.is_true(fasc.time(op, options).converged)
     end)
 
     it("reads its options by name", function()
