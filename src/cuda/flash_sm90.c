@@ -222,10 +222,12 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
 
 /* ---- running ------------------------------------------------------------- */
 
-/* Where rows see different numbers of keys, whichever block is free takes the next tile. */
-static bool counts_tiles(const fasc_problem *problem)
+/* Where rows see different numbers of keys and blocks have more than one tile, whichever block is
+ * free takes the next. */
+static bool counts_tiles(const fasc_cuda_device *d, const fasc_problem *problem,
+                         const fasc_sm90_config *c)
 {
-    return problem->banded;
+    return problem->banded && tiles_of(problem, c) > d->units;
 }
 
 /* The tile counter, which follows the copies in the workspace. */
@@ -239,23 +241,20 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     char why[8];
     const fasc_sm90_config *c = choose(d, problem, why, sizeof why);
     size_t workspace = counter_at(problem);
-    workspace += counts_tiles(problem) ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
+    workspace += counts_tiles(d, problem, c) ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
     plan->block_m = block_m_of(c);
     plan->block_n = c->block_n;
     plan->stages = c->stages;
     plan->warps = c->consumers;
     plan->threads = 128 * (c->consumers + 1);
     plan->workspace_bytes = workspace > 0 ? (int64_t)workspace + FASC_CUDA_ALIGN : 0;
-    snprintf(plan->config, sizeof plan->config,
-             "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s; tiles %s", block_m_of(c),
-             c->block_n, c->head_dim, c->stages, c->consumers,
-             c->schedule == FASC_SCHEDULE_OVERLAP ? "overlapped" : "in turns",
-             counts_tiles(problem) ? "taken as blocks are free" : "dealt out evenly");
     fasc_flash_pass pass;
-    if (fasc_flash_pass_at(problem, 0, &pass) && pass.to) {
-        size_t used = strlen(plan->config);
-        snprintf(plan->config + used, sizeof plan->config - used, "; scores stored by TMA");
-    }
+    bool stores = fasc_flash_pass_at(problem, 0, &pass) && pass.to;
+    snprintf(plan->config, sizeof plan->config,
+             "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s%s", block_m_of(c),
+             c->block_n, c->head_dim, c->stages, c->consumers,
+             c->schedule == FASC_SCHEDULE_OVERLAP ? "overlap" : "pingpong",
+             stores ? "; scores by TMA" : "");
     fasc_flash_describe(problem, plan);
     return FASC_OK;
 }
@@ -329,7 +328,7 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     p.tiles_m = (int32_t)tiles_m(problem, c);
     p.tiles = (int32_t)tiles_of(problem, c);
     fasc_status status = maps_of(problem, c, inputs, pass, &p);
-    if (status == FASC_OK && counts_tiles(problem)) {
+    if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
         p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
         status = fasc_cuda_check(call->d,
                                  cudaMemsetAsync(p.tile_counter, 0, sizeof(int32_t), call->stream),
