@@ -1,0 +1,196 @@
+/* test_cuda_flash_plan.c - the plans of the Hopper flash kernel, without a GPU: whatever problem it
+ * takes, each launch is one that ships, fits a multiprocessor and makes what is wanted. */
+#include <stdlib.h>
+
+#include "cuda/flash.h"
+#include "cuda/flash_sm90.h"
+#include "sm90_params.h"
+#include "test.h"
+
+/* The planner needs a device's numbers only; what would run does nothing here. */
+fasc_status fasc_cuda_copy_on(fasc_cuda_device *d, cudaStream_t stream, const fasc_tensor *src,
+                              const fasc_tensor *dst)
+{
+    (void)d, (void)stream, (void)src, (void)dst;
+    return FASC_OK;
+}
+
+fasc_tensor fasc_cuda_contiguous(const fasc_tensor *t, void *data)
+{
+    (void)data;
+    return *t;
+}
+
+fasc_status fasc_cuda_run_kernel(fasc_cuda_device *d, cudaStream_t stream,
+                                 const fasc_cuda_launch *launch, const void *params)
+{
+    (void)d, (void)stream, (void)launch, (void)params;
+    return FASC_OK;
+}
+
+fasc_status fasc_cuda_check(fasc_cuda_device *d, cudaError_t error, const char *call)
+{
+    (void)d, (void)call;
+    return error == cudaSuccess ? FASC_OK : FASC_EDEVICE;
+}
+
+const char *fasc_cuda_dtype_name(fasc_dtype dtype)
+{
+    return fasc_dtype_name(dtype);
+}
+
+size_t fasc_cuda_dtype_size(fasc_dtype dtype)
+{
+    return dtype == FASC_F32 ? 4 : 2;
+}
+
+enum { UNITS = 132, SMEM = 232448, MOST = 512 }; /* an H100 */
+
+static const fasc_cuda_device HOPPER = {
+    .arch = "sm_90a", .compute = 90, .units = UNITS, .l2_bytes = 50 << 20, .smem_per_block = SMEM};
+
+static int64_t draw(int64_t n) /* 0 to n - 1 */
+{
+    static uint64_t state = 1;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)(state >> 33) % n;
+}
+
+static fasc_tensor tensor(fasc_dtype dtype, int64_t heads, int64_t length, int64_t columns,
+                          int64_t gap)
+{
+    const int64_t row = columns + gap;
+    return (fasc_tensor){.data = (char *)4096,
+                         .dtype = dtype,
+                         .rank = 4,
+                         .shape = {2, heads, length, columns},
+                         .stride = {heads * length * row, length * row, row, 1},
+                         .numel = 2 * heads * length * columns};
+}
+
+typedef struct drawn {
+    fasc_attention_args args;
+    fasc_problem problem;
+    fasc_tensor q, k, out, scores, statistics;
+} drawn;
+
+static void draw_problem(drawn *x)
+{
+    *x = (drawn){.problem.batch = 2};
+    fasc_problem *p = &x->problem;
+    p->args = &x->args;
+    p->dtype = draw(2) ? FASC_F16 : FASC_BF16;
+    p->group = 1 + draw(3);
+    p->heads_k = 1 + draw(3);
+    p->heads_q = p->group * p->heads_k;
+    p->seqlen_q = 1 + draw(3000);
+    p->seqlen_k = 1 + draw(3000);
+    p->head_dim = 8 * (1 + draw(33));
+    p->banded = draw(2);
+    p->lo = -FASC_BAND_OPEN;
+    p->hi = p->banded ? draw(200) : FASC_BAND_OPEN;
+    x->q = tensor(p->dtype, p->heads_q, p->seqlen_q, p->head_dim, draw(2));
+    x->k = tensor(p->dtype, p->heads_k, p->seqlen_k, p->head_dim, 0);
+    x->out = tensor(draw(2) ? p->dtype : FASC_F32, p->heads_q, p->seqlen_q, p->head_dim, 0);
+    x->scores = tensor(draw(8) ? p->dtype : FASC_F32, p->heads_q, p->seqlen_q, p->seqlen_k,
+                       draw(4) ? 8 - p->seqlen_k % 8 : 0);
+    x->statistics = tensor(FASC_F32, p->heads_q, p->seqlen_q, 1, 0);
+    x->args.q = &x->q;
+    x->args.k = x->args.v = &x->k;
+    x->args.out = draw(2) ? &x->out : NULL;
+    x->args.lse = draw(2) ? &x->statistics : NULL;
+    x->args.logits = draw(2) ? &x->scores : NULL;
+    x->args.masked = draw(4) ? NULL : &x->scores;
+    x->args.probs = draw(4) ? NULL : &x->scores;
+    x->args.kernel.warps = (int32_t)draw(4);
+}
+
+/* The value of NAME=value among a compilation's macros. */
+static long macro(const char *macros, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = macros; (at = strstr(at, name)); at += length) {
+        if (at[length] == '=' && (at == macros || at[-1] == ' ')) {
+            return strtol(at + length + 1, NULL, 10);
+        }
+    }
+    return -1;
+}
+
+static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *launch)
+{
+    const fasc_problem *p = &x->problem;
+    const char *m = launch->macros;
+    fasc_flash_pass pass;
+    CHECK(fasc_flash_pass_at(p, index, &pass), "%d", (int)index);
+    bool out = pass.first && x->args.out, stats = pass.first && !out && x->args.lse;
+    bool only_logits = pass.scores == FASC_SCORES_LOGITS && !out && !stats;
+    CHECK(launch->smem <= SMEM && launch->blocks > 0 && launch->blocks <= UNITS, "%s: %zu", m,
+          launch->smem);
+    CHECK(macro(m, "FASC_BF16") == (p->dtype == FASC_BF16), "%s", m);
+    CHECK(macro(m, "HEAD_DIM") >= p->head_dim, "%s for %d", m, (int)p->head_dim);
+    CHECK(macro(m, "SCORES") == pass.scores && macro(m, "WANT_OUT") == out, "%s", m);
+    CHECK(!p->banded || only_logits || macro(m, "MASK") == FASC_MASK_BAND, "%s", m);
+    CHECK(!stats || macro(m, "WANT_STATS") == 1 || pass.scores == FASC_SCORES_PROBS, "%s", m);
+}
+
+static void every_launch_ships_and_all_that_ship_are_launched(void)
+{
+    static char ships[MOST][192];
+    bool used[MOST] = {false};
+    int32_t count = 0, taken = 0;
+    while (count < MOST && fasc_sm90_macros_at(count, ships[count], sizeof *ships)) {
+        count++;
+    }
+    CHECK(count > 0 && count < MOST, "%d", (int)count);
+    for (int32_t n = 0; n < 50000; n++) {
+        drawn x;
+        char why[160];
+        fasc_cuda_stage stage;
+        fasc_attention_plan plan = {.size = sizeof plan};
+        draw_problem(&x);
+        bool nothing =
+            !x.args.out && !x.args.lse && !x.args.logits && !x.args.masked && !x.args.probs;
+        if (nothing || !fasc_cuda_flash_sm90.can(&HOPPER, &x.problem, why, sizeof why)) {
+            continue;
+        }
+        taken++;
+        for (int32_t i = 0; fasc_cuda_flash_sm90.stage(&HOPPER, &x.problem, &plan, i, &stage);
+             i++) {
+            int32_t at = 0;
+            while (at < count && strcmp(ships[at], stage.macros) != 0) {
+                at++;
+            }
+            CHECK(at < count, "%s does not ship", stage.macros);
+            used[at] = true;
+            check_launch(&x, i, &stage.launch);
+        }
+    }
+    CHECK(taken > 1000, "only %d problems are taken", (int)taken);
+    for (int32_t i = 0; i < count; i++) {
+        CHECK(used[i], "%s ships for nothing", ships[i]);
+    }
+}
+
+static void what_it_does_not_take_it_says(void)
+{
+    drawn x;
+    char why[160] = "";
+    do {
+        draw_problem(&x);
+        x.args.out = &x.out;
+        x.args.kernel.warps = 0;
+    } while (!fasc_cuda_flash_sm90.can(&HOPPER, &x.problem, why, sizeof why));
+    drawn masked = x, older_problem = x;
+    masked.problem.args = &masked.args;
+    masked.problem.mask_data = &masked;
+    CHECK(!fasc_cuda_flash_sm90.can(&HOPPER, &masked.problem, why, sizeof why), "mask taken");
+    CHECK(strcmp(why, "takes no mask tensor") == 0, "%s", why);
+    fasc_cuda_device older = HOPPER;
+    memcpy(older.arch, "sm_80", 6);
+    older_problem.problem.args = &older_problem.args;
+    CHECK(!fasc_cuda_flash_sm90.can(&older, &older_problem.problem, why, sizeof why), "sm_80");
+    CHECK(strcmp(why, "needs a Hopper GPU") == 0, "%s", why);
+}
+
+TEST_MAIN(every_launch_ships_and_all_that_ship_are_launched, what_it_does_not_take_it_says)
