@@ -22,13 +22,18 @@ typedef struct fasc_attention_kernel {
 extern const fasc_attention_kernel fasc_cpu_reference, fasc_cpu_naive, fasc_cpu_blas,
     fasc_cpu_flash;
 
-/* ---- memory ---------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------------------- */
 
 enum { FASC_CPU_ALIGN = 64 };
 
 static inline int64_t fasc_aligned(int64_t bytes)
 {
     return (bytes + FASC_CPU_ALIGN - 1) / FASC_CPU_ALIGN * FASC_CPU_ALIGN;
+}
+
+static inline int64_t fasc_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* ---- threads ---------------------------------------------------------------------- */

@@ -40,18 +40,15 @@ static fasc_status check_block(const char *name, int32_t value)
         value);
 }
 
-static int64_t items_of(const fasc_problem *p, int64_t block_m)
-{
-    return p->batch * p->heads_q * ((p->seqlen_q + block_m - 1) / block_m);
-}
-
+/* Few query tiles leave threads without work, so tiles shrink; none is larger than all queries of
+ * a key head. */
 static int32_t default_block_m(const fasc_problem *p)
 {
+    int64_t rows = p->seqlen_q * p->group, heads = p->batch * p->heads_k;
     int32_t block = p->args->probs ? BLOCK_M_PROBS : BLOCK_M;
-    while (block > BLOCK[0] && items_of(p, block) < ITEMS_PER_THREAD * fasc_num_threads()) {
-        block /= 2;
-    }
-    while (block > BLOCK[0] && block / 2 >= p->seqlen_q) {
+    while (block > BLOCK[0] &&
+           (heads * (rows + block - 1) / block < ITEMS_PER_THREAD * fasc_num_threads() ||
+            block / 2 >= rows)) {
         block /= 2;
     }
     return block;
@@ -66,6 +63,19 @@ static int32_t default_block_n(const fasc_problem *p)
     return block;
 }
 
+/* Where a query tile has room for the queries of several heads that share keys, as while decoding,
+ * it takes them together, so that keys and values are read once; but threads want work. */
+static int64_t heads_of(const fasc_problem *p, int64_t block_m, int width)
+{
+    int64_t rows = (p->seqlen_q + width - 1) / width * width;
+    int64_t heads = rows < block_m ? fasc_least(p->group, block_m / rows) : 1;
+    while (heads > 1 && p->batch * p->heads_k * ((p->group + heads - 1) / heads) <
+                            ITEMS_PER_THREAD * fasc_num_threads()) {
+        heads = (heads + 1) / 2;
+    }
+    return heads;
+}
+
 static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, fasc_stop *stop)
 {
     const fasc_attention_args *args = p->args;
@@ -77,12 +87,28 @@ static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, 
         .block_m = plan->block_m,
         .block_n = plan->block_n,
         .softmax = args->out || args->lse || args->row_max || args->probs,
-        .separate = args->probs != NULL,
         .keep_rows = args->probs != NULL,
         .stop = stop,
     };
-    job.width = fasc_tile_width(job.ops, job.block_m);
+    job.width = fasc_tile_width(job.ops, fasc_least(p->seqlen_q, job.block_m));
+    job.heads = heads_of(p, job.block_m, job.width);
     return job;
+}
+
+static int64_t tiles_of(const flash_job *job)
+{
+    return (job->problem->seqlen_q + job->block_m - 1) / job->block_m;
+}
+
+/* Items of one key head, without its query tiles. */
+static int64_t parts_of(const flash_job *job)
+{
+    return (job->problem->group + job->heads - 1) / job->heads;
+}
+
+static int64_t items_of(const flash_job *job)
+{
+    return job->problem->batch * job->problem->heads_k * parts_of(job) * tiles_of(job);
 }
 
 static fasc_status flash_plan(const fasc_problem *problem, fasc_attention_plan *plan)
@@ -96,8 +122,8 @@ static fasc_status flash_plan(const fasc_problem *problem, fasc_attention_plan *
     }
     plan->block_m = config->block_m ? config->block_m : default_block_m(problem);
     plan->block_n = config->block_n ? config->block_n : default_block_n(problem);
-    plan->threads = fasc_cpu_threads(items_of(problem, plan->block_m));
     flash_job job = job_of(problem, plan, NULL);
+    plan->threads = fasc_cpu_threads(items_of(&job));
     plan->workspace_bytes =
         FASC_CPU_ALIGN + plan->threads * flash_scratch_lend(&job, NULL, &scratch);
     snprintf(plan->config, sizeof plan->config, "%s %dx%d, %d threads", plan->arch, plan->block_m,
@@ -129,7 +155,7 @@ int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scra
     scratch->max = take(base, &used, width);
     scratch->alpha = take(base, &used, width);
     scratch->s = take(base, &used, job->keep_rows ? job->block_m * p->seqlen_k : keys * width);
-    scratch->p = job->separate ? take(base, &used, keys * width) : scratch->s;
+    scratch->p = job->keep_rows ? take(base, &used, keys * width) : scratch->s;
     scratch->k = take(base, &used, keys * dims);
     scratch->v = take(base, &used, keys * dims);
     if (p->mask_data) {
@@ -139,19 +165,19 @@ int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scra
     return used;
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------- */
 
 /* Work is taken head by head, so that threads share its keys and values in the cache; within a
  * head the tiles that see most come first, so that the last ones to end are short. */
 static flash_item item_of(const flash_job *job, int64_t number, bool descending)
 {
     const fasc_problem *p = job->problem;
-    int64_t tiles = (p->seqlen_q + job->block_m - 1) / job->block_m, ignored;
-    int64_t tile = number % tiles, head = number / tiles;
-    flash_item item = {.b = head / p->heads_q, .h = head % p->heads_q};
+    int64_t tiles = tiles_of(job), parts = parts_of(job), ignored;
+    int64_t tile = number % tiles, part = number / tiles % parts, hk = number / tiles / parts;
+    flash_item item = {.b = hk / p->heads_k, .h = hk % p->heads_k * p->group + part * job->heads};
+    item.heads = fasc_least(job->heads, p->group - part * job->heads);
     item.first = (descending ? tiles - 1 - tile : tile) * job->block_m;
-    item.count = p->seqlen_q - item.first < job->block_m ? p->seqlen_q - item.first : job->block_m;
+    item.count = fasc_least(p->seqlen_q - item.first, job->block_m);
     if (p->args->logits) {
         item.end = p->seqlen_k;
         return item;
@@ -174,7 +200,6 @@ static fasc_status flash_run(const fasc_problem *problem, const fasc_attention_p
 {
     fasc_stop stop = {false};
     flash_job job = job_of(problem, plan, &stop);
-    int64_t items = items_of(problem, plan->block_m);
     bool descending = last_rows_see_more(problem);
     flash_scratch size;
     int64_t bytes = flash_scratch_lend(&job, NULL, &size);
@@ -183,7 +208,7 @@ static fasc_status flash_run(const fasc_problem *problem, const fasc_attention_p
         flash_scratch scratch;
         flash_scratch_lend(&job, workspace + omp_get_thread_num() * bytes, &scratch);
 #pragma omp for schedule(dynamic)
-        for (int64_t number = 0; number < items; number++) {
+        for (int64_t number = 0; number < items_of(&job); number++) {
             if (!fasc_stopped(&stop)) {
                 flash_item item = item_of(&job, number, descending);
                 flash_item_run(&job, &item, &scratch);

@@ -11,16 +11,6 @@
 #include "cpu/flash.h"
 #include "cpu/rows.h"
 
-/* A group of queries of the item. */
-typedef struct group {
-    int64_t first, count; /* queries */
-    int width;
-    float *q_t, *o_t, *m, *sum;
-    float *s;                   /* its first key's row, with keep_rows; else the tile */
-    int64_t begin, end;         /* keys that some query sees */
-    int64_t all_begin, all_end; /* keys that every query sees */
-} group;
-
 /* A tile of keys. */
 typedef struct key_tile {
     int64_t begin, end;
@@ -48,7 +38,7 @@ static const float *rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t
 }
 
 /* q_t = scale Q^T; lanes beyond the last query are 0. */
-static void load_queries(const flash_job *job, const flash_item *item, const group *g, float *rows)
+static void load_queries(const flash_job *job, const flash_group *g, float *rows)
 {
     const fasc_problem *p = job->problem;
     const fasc_tensor *q = p->args->q;
@@ -57,8 +47,7 @@ static void load_queries(const flash_job *job, const flash_item *item, const gro
     memset(g->q_t, 0, (size_t)(dims * g->width) * sizeof *g->q_t);
     for (int64_t x = 0; x < g->count; x++) {
         float *row = rows + x * dims;
-        fasc_load_f32(row, fasc_row(q, item->b, item->h, g->first + x), q->dtype, q->stride[3],
-                      dims);
+        fasc_load_f32(row, fasc_row(q, g->b, g->h, g->first + x), q->dtype, q->stride[3], dims);
         for (int64_t d = 0; d < dims; d++) {
             row[d] *= scale;
         }
@@ -66,23 +55,49 @@ static void load_queries(const flash_job *job, const flash_item *item, const gro
     job->ops->transpose(rows, dims, g->count, dims, g->q_t, g->width, false);
 }
 
-static group group_begin(const flash_job *job, const flash_item *item, int64_t offset,
-                         flash_scratch *scratch)
+/* Groups of one head. */
+static int64_t groups_of(const flash_job *job, const flash_item *item)
+{
+    return (item->count + job->width - 1) / job->width;
+}
+
+/* Group `number` of the item; its state lives in scratch. */
+static flash_group group_at(const flash_job *job, const flash_item *item, int64_t number,
+                            const flash_scratch *scratch)
 {
     const fasc_problem *p = job->problem;
-    int64_t last, number = offset / job->width;
-    group g = {.first = item->first + offset, .count = item->count - offset};
-    g.count = g.count < job->width ? g.count : job->width;
+    int64_t groups = groups_of(job, item), place = number * job->width;
+    int64_t offset = number % groups * job->width;
+    flash_group g = {.b = item->b, .h = item->h + number / groups, .first = item->first + offset};
+    g.count = fasc_least(item->count - offset, job->width);
     g.width = fasc_tile_width(job->ops, g.count);
-    g.q_t = scratch->q_t + offset * p->head_dim;
-    g.o_t = scratch->o_t + offset * p->head_dim;
-    g.m = scratch->m + offset;
-    g.sum = scratch->sum + offset;
-    g.s = scratch->s + (job->keep_rows ? number * job->width * p->seqlen_k : 0);
-    last = g.first + g.count - 1;
+    g.q_t = scratch->q_t + place * p->head_dim;
+    g.o_t = scratch->o_t + place * p->head_dim;
+    g.m = scratch->m + place;
+    g.sum = scratch->sum + place;
+    g.s = scratch->s + (job->keep_rows ? place * p->seqlen_k : 0);
     fasc_visible_range(p, g.first, &g.begin, &g.all_end);
-    fasc_visible_range(p, last, &g.all_begin, &g.end);
+    fasc_visible_range(p, g.first + g.count - 1, &g.all_begin, &g.end);
     return g;
+}
+
+static void group_begin(const flash_job *job, const flash_item *item, const flash_group *g,
+                        flash_scratch *scratch)
+{
+    const fasc_problem *p = job->problem;
+    const fasc_attention_args *args = p->args;
+    load_queries(job, g, scratch->rows);
+    memset(g->o_t, 0, (size_t)(p->head_dim * g->width) * sizeof *g->o_t);
+    memset(g->sum, 0, (size_t)g->width * sizeof *g->sum);
+    job->ops->fill(g->m, g->width, -INFINITY, false);
+    if (args->masked) {
+        flash_fill_scores(job, args->masked, g, 0, item->begin, -INFINITY);
+        flash_fill_scores(job, args->masked, g, item->end, p->seqlen_k, -INFINITY);
+    }
+    if (args->probs) {
+        flash_fill_scores(job, args->probs, g, 0, item->begin, 0.0f);
+        flash_fill_scores(job, args->probs, g, item->end, p->seqlen_k, 0.0f);
+    }
 }
 
 /* ---- one group meets one key tile ---------------------------------------------------------- */
@@ -94,8 +109,8 @@ static int32_t lane_bound(int64_t x)
 }
 
 /* Hides keys [begin, end), whose scores begin at s, from the queries that do not see them. */
-static void hide(const flash_job *job, const flash_item *item, const group *g, int64_t begin,
-                 int64_t end, float *s, flash_scratch *scratch)
+static void hide(const flash_job *job, const flash_group *g, int64_t begin, int64_t end, float *s,
+                 flash_scratch *scratch)
 {
     const fasc_problem *p = job->problem;
     if (begin < g->all_begin || end > g->all_end) {
@@ -104,7 +119,7 @@ static void hide(const flash_job *job, const flash_item *item, const group *g, i
     }
     if (p->mask_data) {
         for (int64_t x = 0; x < g->count; x++) {
-            fasc_mask_load_f32(p, item->b, item->h, g->first + x, begin, end,
+            fasc_mask_load_f32(p, g->b, g->h, g->first + x, begin, end,
                                scratch->mask + x * job->block_n);
         }
         memset(scratch->mask_t, 0, (size_t)((end - begin) * g->width) * sizeof(float));
@@ -132,12 +147,12 @@ static void values_one_by_one(const float *v, int64_t v_ld, int64_t keys, int64_
 }
 
 /* The online softmax over keys [begin, end) of the tile, whose scores begin at s. */
-static void attend(const flash_job *job, const group *g, const key_tile *tile, int64_t begin,
+static void attend(const flash_job *job, const flash_group *g, const key_tile *tile, int64_t begin,
                    int64_t end, bool cut, float *s, flash_scratch *scratch)
 {
     const fasc_tile_ops *ops = job->ops;
     int64_t keys = end - begin, dims = job->problem->head_dim;
-    float *p = job->separate ? scratch->p : s;
+    float *p = job->keep_rows ? scratch->p : s;
     ops->softmax(s, p, keys, g->width, scratch->max, g->m, g->sum, scratch->alpha);
     if (!tile->v) {
         return;
@@ -150,46 +165,43 @@ static void attend(const flash_job *job, const group *g, const key_tile *tile, i
     }
 }
 
-static void meet(const flash_job *job, const flash_item *item, const group *g, const key_tile *tile,
-                 flash_scratch *scratch)
+static void meet(const flash_job *job, const flash_item *item, const flash_group *g,
+                 const key_tile *tile, flash_scratch *scratch)
 {
     const fasc_attention_args *args = job->problem->args;
-    const int64_t dims = job->problem->head_dim, width = g->width;
-    bool rows_out = args->masked || args->probs;
+    const int64_t dims = job->problem->head_dim, width = g->width, keys = tile->end - tile->begin;
     /* what the group sees of the tile */
     int64_t begin = g->begin > tile->begin ? g->begin : tile->begin;
-    int64_t end = g->end < tile->end ? g->end : tile->end;
-    bool sees = begin < end;
-    begin = sees ? begin : tile->begin;
-    end = sees ? end : tile->begin;
+    int64_t end = fasc_least(g->end, tile->end);
+    if (begin >= end) {
+        begin = end = tile->begin;
+    }
     float *s = g->s + (job->keep_rows ? (tile->begin - item->begin) * width : 0);
     float *seen = s + (begin - tile->begin) * width;
+    bool whole = end - begin == keys;
+    bool cut = begin < end && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
 
     memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
     if (args->logits) {
-        job->ops->scores(tile->k, tile->k_ld, tile->end - tile->begin, dims, g->q_t, g->width, s,
-                         scratch->max);
-        flash_store_scores(job, args->logits, item, g->first, g->count, tile->begin,
-                           tile->end - tile->begin, g->width, s, scratch->rows);
+        job->ops->scores(tile->k, tile->k_ld, keys, dims, g->q_t, g->width, s, scratch->max);
+        flash_store_scores(job, args->logits, g, tile->begin, keys, s, scratch->rows);
     } else {
         job->ops->scores(tile->k + (begin - tile->begin) * tile->k_ld, tile->k_ld, end - begin,
                          dims, g->q_t, g->width, seen, scratch->max);
     }
-    bool cut = sees && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
     if (cut) {
-        hide(job, item, g, begin, end, seen, scratch);
+        hide(job, g, begin, end, seen, scratch);
     }
-    if (rows_out) {
+    if (args->masked || args->probs) {
         job->ops->fill(s, (begin - tile->begin) * width, -INFINITY, false);
         job->ops->fill(s + (end - tile->begin) * width, (tile->end - end) * width, -INFINITY,
                        false);
     }
     if (args->masked) {
-        flash_store_scores(job, args->masked, item, g->first, g->count, tile->begin,
-                           tile->end - tile->begin, g->width, s, scratch->rows);
+        flash_store_scores(job, args->masked, g, tile->begin, keys, s, scratch->rows);
     }
-    if (job->softmax && sees) {
-        if (cut || args->logits) { /* the maximum was over keys that are hidden now */
+    if (job->softmax && begin < end) {
+        if (cut || (args->logits && !whole)) { /* max has seen what is hidden now */
             memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
             job->ops->raise_max(seen, end - begin, g->width, scratch->max);
         }
@@ -197,27 +209,26 @@ static void meet(const flash_job *job, const flash_item *item, const group *g, c
     }
 }
 
-/* ---- storing ------------------------------------------------------------------------------- */
+/* ---- storing ------------------------------------------------------------------------------ */
 
-static void store_out(const flash_job *job, const flash_item *item, const group *g, float *rows)
+static void store_out(const flash_job *job, const flash_group *g, float *rows)
 {
     fasc_tensor *out = job->problem->args->out;
     int64_t dims = job->problem->head_dim;
     job->ops->normalise(g->o_t, dims, g->width, g->sum);
     if (out->dtype == FASC_F32 && out->stride[3] == 1) {
         job->ops->transpose(g->o_t, g->width, dims, g->count,
-                            (float *)fasc_row(out, item->b, item->h, g->first), out->stride[2],
-                            false);
+                            (float *)fasc_row(out, g->b, g->h, g->first), out->stride[2], false);
         return;
     }
     job->ops->transpose(g->o_t, g->width, dims, g->count, rows, dims, false);
     for (int64_t x = 0; x < g->count; x++) {
-        fasc_store_row(out, item->b, item->h, g->first + x, rows + x * dims);
+        fasc_store_row(out, g->b, g->h, g->first + x, rows + x * dims);
     }
 }
 
 /* The rows of S that were kept become probabilities, now that their sums are known. */
-static void store_probs(const flash_job *job, const flash_item *item, const group *g,
+static void store_probs(const flash_job *job, const flash_item *item, const flash_group *g,
                         flash_scratch *scratch)
 {
     fasc_tensor *probs = job->problem->args->probs;
@@ -225,68 +236,52 @@ static void store_probs(const flash_job *job, const flash_item *item, const grou
         scratch->alpha[x] = g->sum[x] == 0 ? 0.0f : log2f(g->sum[x]);
     }
     for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
-        int64_t keys = item->end - j < job->block_n ? item->end - j : job->block_n;
+        int64_t keys = fasc_least(item->end - j, job->block_n);
         float *s = g->s + (j - item->begin) * g->width;
         job->ops->probs(s, keys, g->width, g->m, scratch->alpha);
-        flash_store_scores(job, probs, item, g->first, g->count, j, keys, g->width, s,
-                           scratch->rows);
+        flash_store_scores(job, probs, g, j, keys, s, scratch->rows);
     }
 }
 
-static void store_group(const flash_job *job, const flash_item *item, const group *g,
-                        flash_scratch *scratch)
+static void group_end(const flash_job *job, const flash_item *item, const flash_group *g,
+                      flash_scratch *scratch)
 {
     const fasc_attention_args *args = job->problem->args;
     for (int64_t x = 0; x < g->count; x++) {
-        fasc_store_statistics(job->problem, item->b, item->h, g->first + x, g->m[x],
-                              (double)g->sum[x]);
+        fasc_store_statistics(job->problem, g->b, g->h, g->first + x, g->m[x], (double)g->sum[x]);
     }
     if (args->probs) {
         store_probs(job, item, g, scratch);
     }
     if (args->out) {
-        store_out(job, item, g, scratch->rows);
+        store_out(job, g, scratch->rows);
     }
 }
 
-/* ---- the item ---------------------------------------------------------------------------------
- */
+/* ---- the item -------------------------------------------------------------------------- */
 
 void flash_item_run(const flash_job *job, const flash_item *item, flash_scratch *scratch)
 {
-    const fasc_problem *p = job->problem;
-    const fasc_attention_args *args = p->args;
-    int64_t hk = item->h / p->group;
-    for (int64_t offset = 0; offset < item->count; offset += job->width) {
-        group g = group_begin(job, item, offset, scratch);
-        load_queries(job, item, &g, scratch->rows);
-        memset(g.o_t, 0, (size_t)(p->head_dim * g.width) * sizeof *g.o_t);
-        memset(g.sum, 0, (size_t)g.width * sizeof *g.sum);
-        job->ops->fill(g.m, g.width, -INFINITY, false);
-    }
-    if (args->masked) {
-        flash_fill_scores(job, args->masked, item, 0, item->begin, -INFINITY);
-        flash_fill_scores(job, args->masked, item, item->end, p->seqlen_k, -INFINITY);
-    }
-    if (args->probs) {
-        flash_fill_scores(job, args->probs, item, 0, item->begin, 0.0f);
-        flash_fill_scores(job, args->probs, item, item->end, p->seqlen_k, 0.0f);
+    const fasc_attention_args *args = job->problem->args;
+    int64_t hk = item->h / job->problem->group, groups = item->heads * groups_of(job, item);
+    for (int64_t n = 0; n < groups; n++) {
+        flash_group g = group_at(job, item, n, scratch);
+        group_begin(job, item, &g, scratch);
     }
     for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
-        key_tile tile = {.begin = j,
-                         .end = j + job->block_n < item->end ? j + job->block_n : item->end};
+        key_tile tile = {.begin = j, .end = fasc_least(j + job->block_n, item->end)};
         tile.k = rows_of(args->k, item->b, hk, j, tile.end, scratch->k, &tile.k_ld);
         if (args->out) {
             tile.v = rows_of(args->v, item->b, hk, j, tile.end, scratch->v, &tile.v_ld);
         }
-        for (int64_t offset = 0; offset < item->count; offset += job->width) {
-            group g = group_begin(job, item, offset, scratch);
+        for (int64_t n = 0; n < groups; n++) {
+            flash_group g = group_at(job, item, n, scratch);
             meet(job, item, &g, &tile, scratch);
         }
     }
-    for (int64_t offset = 0; job->softmax && offset < item->count; offset += job->width) {
-        group g = group_begin(job, item, offset, scratch);
-        store_group(job, item, &g, scratch);
+    for (int64_t n = 0; n < groups && job->softmax; n++) {
+        flash_group g = group_at(job, item, n, scratch);
+        group_end(job, item, &g, scratch);
     }
     job->ops->stream_end();
 }
