@@ -174,7 +174,7 @@ struct Consumer {
         if (negate) {
             softmax_negate(s);
         }
-        softmax_normalized<SCORES_F32>(s, log2_sum, c);
+        softmax_normalized<SCORES_F32 || FASC_BF16>(s, log2_sum, c); // bf16 has f32's range
         mask(t, j, s, 0.0f);
     }
 

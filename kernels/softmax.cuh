@@ -54,6 +54,14 @@ __device__ __forceinline__ void softmax_mask(float (&s)[N], const Visible &v,
     }
 }
 
+// m c, rounded: what exponents are taken against. Never fused into the subtraction that uses it:
+// every place must see the same number, or a factor for an unchanged maximum would not be 1, and
+// the error would grow with every step.
+__device__ __forceinline__ float softmax_offset(float max, float c)
+{
+    return max == -INFINITY_F32 ? 0.0f : __fmul_rn(max, c);
+}
+
 // Takes N / 2 columns a row into the maximum; factor = what sums and outputs so far are worth under
 // it.
 template <int N>
@@ -70,8 +78,7 @@ __device__ __forceinline__ void softmax_update_max(RowState &r, float (&factor)[
             odd = fmaxf_nan(odd, s[i + 1]);
         }
         float max = quad_max(fmaxf_nan(even, odd));
-        float offset = max == -INFINITY_F32 ? 0.0f : max * c;
-        factor[half] = exp2_approx(r.max[half] * c - offset);
+        factor[half] = exp2_approx(__fmul_rn(r.max[half], c) - softmax_offset(max, c));
         r.max[half] = max;
     }
 }
@@ -84,7 +91,7 @@ __device__ __forceinline__ void softmax_exponentials(float (&s)[N], RowState &r,
     float offset[2], odd[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        offset[half] = r.max[half] == -INFINITY_F32 ? 0.0f : r.max[half] * c;
+        offset[half] = softmax_offset(r.max[half], c);
         r.sum[half] *= factor[half];
     }
 #pragma unroll
@@ -115,8 +122,9 @@ __device__ __forceinline__ void softmax_finish(RowState &r, float (&log2_sum)[2]
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         r.sum[half] = quad_sum(r.sum[half]);
-        log2_sum[half] = r.max[half] == -INFINITY_F32 ? -INFINITY_F32
-                                                      : r.max[half] * c + log2_approx(r.sum[half]);
+        log2_sum[half] = r.max[half] == -INFINITY_F32
+                             ? -INFINITY_F32
+                             : softmax_offset(r.max[half], c) + log2_approx(r.sum[half]);
     }
 }
 
