@@ -28,9 +28,16 @@ __device__ __forceinline__ Group load_scores(const fasc_attention_params &p, con
                                              int64_t j, bool store)
 {
     Group g;
-    float4 low = *(const float4 *)(row.s + j), high = *(const float4 *)(row.s + j + 4);
-    g.x[0] = low.x, g.x[1] = low.y, g.x[2] = low.z, g.x[3] = low.w;
-    g.x[4] = high.x, g.x[5] = high.y, g.x[6] = high.z, g.x[7] = high.w;
+    if (j + GROUP <= p.seqlen_k) {
+        float4 low = *(const float4 *)(row.s + j), high = *(const float4 *)(row.s + j + 4);
+        g.x[0] = low.x, g.x[1] = low.y, g.x[2] = low.z, g.x[3] = low.w;
+        g.x[4] = high.x, g.x[5] = high.y, g.x[6] = high.z, g.x[7] = high.w;
+    } else {
+#pragma unroll
+        for (int i = 0; i < GROUP; i++) {
+            g.x[i] = j + i < p.seqlen_k ? row.s[j + i] : -INFINITY_F32;
+        }
+    }
     if (store && p.logits.data) {
         store_group(p.logits, row.logits, j, p.seqlen_k, g);
     }

@@ -1,0 +1,102 @@
+-- small_shapes.lua - every kernel of the GPU on small problems, once, for compute-sanitizer (see
+-- scripts/sanitize). Results are not compared here: the specs do that.
+local fasc = require "fasc"
+
+local device = fasc.device("cuda:0")
+local DTYPES = {"f16", "bf16", "f32", "f64", "i32", "i64", "u8"}
+local FLOATS = {"f16", "bf16", "f32", "f64"}
+local launches = 0
+
+local function ran()
+    launches = launches + 1
+end
+
+-- ---- tensors --------------------------------------------------------------------------------
+
+for _, dtype in ipairs(DTYPES) do
+    local t = fasc.full({3, 37, 5}, 2, {dtype = dtype, device = device})
+    fasc.arange(0, 77, 1, {dtype = dtype, device = device})
+    t:summary()
+    t:compare(t:clone())
+    for _, to in ipairs(DTYPES) do
+        local target = fasc.zeros({3, 37, 5}, {dtype = to, device = device})
+        target:copy_from(t)
+        target:transpose(0, 2):copy_from(t:transpose(0, 2):clone())
+        fasc.zeros({5, 37, 3}, {dtype = to, device = device}):copy_from(t:transpose(0, 2))
+        ran()
+    end
+end
+for _, dtype in ipairs(FLOATS) do
+    local opts = {dtype = dtype, device = device, seed = 1}
+    fasc.randn({1001}, opts)
+    fasc.rand({7, 143}, opts)
+    local a, b = fasc.randn({2, 33, 17}, opts), fasc.randn({2, 17, 9}, opts)
+    fasc.matmul(a, b)
+    fasc.matmul(a:transpose(1, 2), fasc.randn({2, 33, 9}, opts))
+    ran()
+end
+
+-- ---- attention ------------------------------------------------------------------------------
+
+local ALL = {"out", "lse", "row_max", "logits", "masked", "probs"}
+
+local function attend(kernel, q, k, v, opts)
+    local with = {kernel = {name = kernel.name, arch = kernel.arch}}
+    for name, value in pairs(opts) do
+        with[name] = value
+    end
+    local ok, err = pcall(fasc.attention, q, k, v, with)
+    if ok then
+        ran()
+    elseif err.status ~= "EUNSUPPORTED" then
+        error(err, 0)
+    end
+end
+
+local function problems(kernel, dtype, head_dim)
+    local opts = {dtype = dtype, device = device, seed = 3}
+    local q = fasc.randn({1, 4, 67, head_dim}, opts)
+    local k, v = fasc.randn({1, 2, 131, head_dim}, opts), fasc.randn({1, 2, 131, head_dim}, opts)
+    attend(kernel, q, k, v, {want = {"out", "lse"}})
+    attend(kernel, q, k, v, {causal = true, want = {"out"}})
+    attend(kernel, q, k, v, {want = {"logits"}})
+    attend(kernel, q, k, v, {causal = true, want = {"masked"}})
+    for _, scores in ipairs {"logits", "masked", "probs"} do
+        for _, scores_dtype in ipairs {dtype, "f32"} do
+            attend(kernel, q, k, v, {
+                causal = true, want = {"out", scores}, scores_dtype = scores_dtype,
+            })
+        end
+    end
+    local mask = fasc.randn({67, 131}, {device = device, seed = 4})
+    attend(kernel, q, k, v, {attn_mask = mask, want = ALL})
+    local two = q:slice(nil, {0, 2})
+    attend(kernel, k, two, two, {causal = true, want = ALL}) -- more queries than keys: empty rows
+    local function bthd(t)
+        return t:transpose(1, 2):clone():transpose(1, 2)
+    end
+    attend(kernel, bthd(q), bthd(k), bthd(v), {window = {20, 3}, want = ALL})
+    local function columns_first(t)
+        return t:transpose(2, 3):clone():transpose(2, 3)
+    end
+    attend(kernel, columns_first(q), columns_first(k), columns_first(v), {want = ALL})
+end
+
+for _, kernel in ipairs(fasc.kernels(device)) do
+    for _, dtype in ipairs {"f16", "bf16", "f32"} do
+        for _, head_dim in ipairs {8, 32, 64, 96, 128, 192, 256} do
+            problems(kernel, dtype, head_dim)
+        end
+    end
+end
+
+-- ---- measuring ------------------------------------------------------------------------------
+
+local a, b = fasc.randn({1000}, {device = device}), fasc.empty({1000}, {device = device})
+for _, cold in ipairs {false, true} do
+    fasc.time(fasc.op.copy(a, b), {max_samples = 2, min_samples = 1, cold = cold,
+        warmup_seconds = 1e-6})
+end
+
+fasc.synchronize(device)
+print(("%d calls on %s"):format(launches, device:info().model))
