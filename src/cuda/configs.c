@@ -71,6 +71,7 @@ static void sm80_config(int32_t i, fasc_cuda_config *config)
     int32_t store = i % SM80_STORES, bf16 = i / SM80_STORES % 2;
     int32_t want_out = i / SM80_STORES / 2 % 2;
     config->source = "kernels/flash_sm80.cu";
+    config->home = "sm_80";
     config->arch = NULL;
     fasc_sm80_macros(&FASC_SM80_CONFIG[i / SM80_PER_ROW], bf16, SM80_STORE[store].scores,
                      SM80_STORE[store].f32, want_out, config->macros, sizeof config->macros);
@@ -80,7 +81,7 @@ static void sm80_config(int32_t i, fasc_cuda_config *config)
 static bool sm90_config(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/flash_sm90.cu";
-    config->arch = "sm_90a";
+    config->home = config->arch = "sm_90a";
     return fasc_sm90_macros_at(i, config->macros, sizeof config->macros);
 }
 
@@ -100,7 +101,7 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         return true;
     }
     config->source = CONFIG[i].source;
-    config->arch = CONFIG[i].arch;
+    config->home = config->arch = CONFIG[i].arch;
     snprintf(config->macros, sizeof config->macros, "%s", CONFIG[i].macros);
     return true;
 }

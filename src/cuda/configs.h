@@ -6,6 +6,8 @@
 
 typedef struct fasc_cuda_config {
     const char *source;
+    const char *home; /* where it is the first choice (compiled when no architecture is named); NULL
+                         = everywhere */
     const char *arch; /* the only one that it is for; NULL = any */
     char macros[192];
 } fasc_cuda_config;

@@ -41,9 +41,17 @@ static fasc_status check_archs(const char *list)
                                    list, ALL_ARCHS);
 }
 
+/* Whether a configuration is compiled for arch: where it can be when the caller named the
+ * architectures, else where it serves first. */
+static bool is_wanted(const fasc_cuda_config *config, const char *arch, bool named)
+{
+    const char *only = named ? config->arch : config->home;
+    return !only || strcmp(only, arch) == 0;
+}
+
 /* Number `index` of the products into *found; *count: how many there are. */
-static bool find(const char *archs, int32_t index, char arch[16], fasc_cuda_config *found,
-                 int32_t *count)
+static bool find(const char *archs, bool named, int32_t index, char arch[16],
+                 fasc_cuda_config *found, int32_t *count)
 {
     fasc_cuda_config config;
     char at_arch[16];
@@ -51,7 +59,7 @@ static bool find(const char *archs, int32_t index, char arch[16], fasc_cuda_conf
     *count = 0;
     while (next_arch(&archs, at_arch)) {
         for (int32_t i = 0; fasc_cuda_config_at(i, &config); i++) {
-            if (config.arch && strcmp(config.arch, at_arch) != 0) {
+            if (!is_wanted(&config, at_arch, named)) {
                 continue;
             }
             if (*count == index) {
@@ -69,13 +77,14 @@ fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_
                                  int32_t *count)
 {
     char arch[16];
-    archs = archs ? archs : ALL_ARCHS;
+    bool named = archs != NULL;
+    archs = named ? archs : ALL_ARCHS;
     fasc_status status = check_archs(archs);
     if (status != FASC_OK) {
         return status;
     }
     fasc_cuda_config config;
-    bool is_there = find(archs, index, arch, &config, count);
+    bool is_there = find(archs, named, index, arch, &config, count);
     if (!report) {
         return FASC_OK;
     }
