@@ -6,7 +6,7 @@ os.remove(state)
 local screen = {socket = "fasc-test-" .. state:match "[^/]*$", opened = 0}
 
 local function tmux(...)
-    local words = {"LC_ALL=C.UTF-8 tmux", "-u", "-f", "/dev/null", "-L", screen.socket .. screen.opened}
+    local words = {"LC_ALL=C.UTF-8 tmux -u -f /dev/null -L", screen.socket .. screen.opened}
     for i = 1, select("#", ...) do
         words[#words + 1] = shell.quote((select(i, ...)))
     end
