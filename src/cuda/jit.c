@@ -21,7 +21,7 @@ static void add_text(fasc_sha256 *sha, const char *text)
 }
 
 /* Everything that a cubin and its report depend on: compiler, options, architecture, macros, the
- * source, and every header (which of them it includes is not worth finding out). */
+ * source and its headers. */
 static fasc_status make_key(const struct fasc_embedded *source, const char *macros,
                             const char *arch, char key[65])
 {
@@ -38,12 +38,11 @@ static fasc_status make_key(const struct fasc_embedded *source, const char *macr
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         add_text(&sha, parts[i]);
     }
-    for (const struct fasc_embedded *file = fasc_embedded_kernels; file->name; file++) {
-        const char *dot = strrchr(file->name, '.');
-        if (dot && strcmp(dot, ".cu") != 0) {
-            add_text(&sha, file->name);
-            add_text(&sha, file->text);
-        }
+    const struct fasc_embedded *header[FASC_KERNEL_HEADERS];
+    int headers = fasc_kernel_headers(source, header);
+    for (int i = 0; i < headers; i++) {
+        add_text(&sha, header[i]->name);
+        add_text(&sha, header[i]->text);
     }
     uint8_t digest[32];
     fasc_sha256_end(&sha, digest);

@@ -64,6 +64,58 @@ const struct fasc_embedded *fasc_embedded_kernel(const char *path)
     return NULL;
 }
 
+/* ---- headers ------------------------------------------------------------- */
+
+/* What #include calls a file: the last part of its path. */
+static const char *include_name(const struct fasc_embedded *file)
+{
+    const char *slash = strrchr(file->name, '/');
+    return slash ? slash + 1 : file->name;
+}
+
+/* The file that this line includes; NULL when it includes none, or none of ours. */
+static const struct fasc_embedded *included(const char *line)
+{
+    static const char directive[] = "#include \"";
+    if (strncmp(line, directive, sizeof directive - 1) != 0) {
+        return NULL;
+    }
+    const char *name = line + sizeof directive - 1;
+    size_t bytes = strcspn(name, "\"\n");
+    for (const struct fasc_embedded *file = fasc_embedded_kernels; file->name; file++) {
+        const char *known = include_name(file);
+        if (strncmp(known, name, bytes) == 0 && known[bytes] == 0) {
+            return file;
+        }
+    }
+    return NULL;
+}
+
+static int add_included(const char *text, const struct fasc_embedded **list, int count)
+{
+    for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
+        const struct fasc_embedded *file = included(line);
+        int i = 0;
+        while (i < count && list[i] != file) {
+            i++;
+        }
+        if (file && i == count && count < FASC_KERNEL_HEADERS) {
+            list[count++] = file;
+        }
+    }
+    return count;
+}
+
+int fasc_kernel_headers(const struct fasc_embedded *source,
+                        const struct fasc_embedded *list[FASC_KERNEL_HEADERS])
+{
+    int count = add_included(source->text, list, 0);
+    for (int i = 0; i < count; i++) {
+        count = add_included(list[i]->text, list, count);
+    }
+    return count;
+}
+
 /* ---- options ------------------------------------------------------------- */
 
 enum { MAX_OPTIONS = 48, OPTION_ROOM = 2048 };
@@ -115,20 +167,6 @@ static bool make_options(options *o, const char *macros, const char *arch)
 
 /* ---- compiling ----------------------------------------------------------- */
 
-/* Every header of the table by the name that #include gives it, which is its last part. */
-static int list_headers(const char **text, const char **name, int room)
-{
-    int n = 0;
-    for (const struct fasc_embedded *file = fasc_embedded_kernels; file->name && n < room; file++) {
-        const char *dot = strrchr(file->name, '.'), *slash = strrchr(file->name, '/');
-        if (dot && strcmp(dot, ".cu") != 0) {
-            text[n] = file->text;
-            name[n++] = slash ? slash + 1 : file->name;
-        }
-    }
-    return n;
-}
-
 static fasc_status fail(const char *call, const char *source, nvrtcResult error)
 {
     return fasc_fail(FASC_EDEVICE, "cuda: %s: %s: %s", source, call, nvrtc.error(error));
@@ -171,9 +209,13 @@ fasc_status fasc_nvrtc_compile(const struct fasc_embedded *source, const char *m
     if (!make_options(&o, macros, arch)) {
         return fasc_fail(FASC_EINVAL, "cuda: %s: too many macros: %s", source->name, macros);
     }
-    enum { MAX_HEADERS = 64 };
-    const char *text[MAX_HEADERS], *name[MAX_HEADERS];
-    int headers = list_headers(text, name, MAX_HEADERS);
+    const struct fasc_embedded *header[FASC_KERNEL_HEADERS];
+    const char *text[FASC_KERNEL_HEADERS], *name[FASC_KERNEL_HEADERS];
+    int headers = fasc_kernel_headers(source, header);
+    for (int i = 0; i < headers; i++) {
+        text[i] = header[i]->text;
+        name[i] = include_name(header[i]);
+    }
     nvrtcProgram program = NULL;
     nvrtcResult error = nvrtc.create(&program, source->text, source->name, headers, text, name);
     if (error != NVRTC_SUCCESS) {

@@ -9,6 +9,13 @@
 #define FASC_NVRTC_OPTIONS                                                                         \
     "--std=c++17 --device-as-default-execution-space --generate-line-info --ptxas-options=-v"
 
+enum { FASC_KERNEL_HEADERS = 64 };
+
+/* The embedded headers that a source includes, itself or through others, in the order met. Returns
+ * how many; a compilation is given these alone, so that nothing else can be part of it. */
+int fasc_kernel_headers(const struct fasc_embedded *source,
+                        const struct fasc_embedded *list[FASC_KERNEL_HEADERS]);
+
 /* What NVRTC made of a source: both are malloc'ed; cubin NULL = it does not compile. */
 typedef struct fasc_nvrtc_result {
     void *cubin;

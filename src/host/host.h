@@ -44,8 +44,8 @@ void host_options_print_version(void);
 
 /* ---- precompile.c: --precompile ---------------------------------------------- */
 
-/* Compiles what ships for the GPU architectures ("sm_90a,sm_80"; NULL = all) and prints what came
- * of it. Returns the exit status. */
+/* Compiles what ships for the GPU architectures ("sm_90a,sm_80"; NULL = those that choose it
+ * first) and prints what came of it. Returns the exit status. */
 int host_precompile(const char *archs);
 
 /* ---- nearest.c: "did you mean" ---------------------------------------------- */

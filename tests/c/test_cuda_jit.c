@@ -204,8 +204,11 @@ static void arguments_are_checked(void)
     CHECK_FAIL(fasc_precompile("sm_80", -1, &report, &count), FASC_EINVAL, "index");
     report.size = 1;
     CHECK_FAIL(fasc_precompile("sm_80", 0, &report, &count), FASC_EINVAL, "report");
-    int32_t both = 0;
+    int32_t both = 0, once = 0;
+    CHECK_OK(fasc_precompile(NULL, 0, NULL, &once));
     CHECK_OK(fasc_precompile("sm_80,sm_90a", 0, NULL, &both));
+    CHECK(once >= count && once < both, "%d configurations, %d on two architectures", (int)once,
+          (int)both);
     CHECK(both > count, "%d on two architectures, %d on one", (int)both, (int)count);
 }
 
