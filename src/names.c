@@ -50,6 +50,9 @@ const char *fasc_nearest_name(const char *given, const char *const *names, size_
         size_t length = strlen(names[i]);
         size_t allowed = length < 6 ? 1 : length / 3;
         size_t d = length <= LONGEST ? distance(given, names[i]) : LONGEST;
+        if (d > 1 && strlen(given) >= 3 && strstr(names[i], given)) {
+            d = 1;
+        }
         if (d <= allowed && d < nearest_distance) {
             nearest = names[i];
             nearest_distance = d;

@@ -48,12 +48,6 @@ void host_options_print_version(void);
  * first) and prints what came of it. Returns the exit status. */
 int host_precompile(const char *archs);
 
-/* ---- nearest.c: "did you mean" ---------------------------------------------- */
-
-/* The name that contains `word`, or that has the smallest edit distance to it, if it is near enough
- * to be what was meant; NULL otherwise. */
-const char *host_nearest(const char *word, const char *const *names, int count);
-
 /* ---- scripts.c: the executable's surroundings -------------------------------- */
 
 /* This executable's path; "" if the system does not say. */

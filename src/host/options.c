@@ -9,6 +9,7 @@
 
 #include "build_info.h"
 #include "host.h"
+#include "names.h"
 
 typedef enum option_id {
     OPT_CODE,
@@ -73,7 +74,7 @@ static bool unknown_option(const char *word)
     }
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
-    const char *near = strlen(name) > 2 ? host_nearest(name, names, OPTION_COUNT) : NULL;
+    const char *near = strlen(name) > 2 ? fasc_nearest_name(name, names, OPTION_COUNT) : NULL;
     if (near) {
         return usage_error("unknown option '%s', did you mean %s?", name, near);
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "names.h"
 
 enum { MAX_SCRIPTS = 256 };
 
@@ -78,7 +79,7 @@ static void print_unknown(const char *word)
         fprintf(stderr, ", and no scripts in %s\n", host_scripts_dir());
         return;
     }
-    const char *near = host_nearest(word, (const char *const *)names, count);
+    const char *near = fasc_nearest_name(word, (const char *const *)names, (size_t)count);
     if (near) {
         fprintf(stderr, ", did you mean %s?", near);
     }
