@@ -1,5 +1,6 @@
 /* matmul.c - the matrix product on tensors: batch dimensions become cuBLAS's one, and operands that
  * cuBLAS cannot read as they lie are copied first. */
+#include "cuda/attention.h"
 #include "cuda/gemm.h"
 
 /* ---- batches ------------------------------------------------------------- */
@@ -125,15 +126,8 @@ static bool fits(const fasc_tensor *t)
 /* A contiguous tensor of the same shape over `data`. */
 static fasc_tensor contiguous(const fasc_tensor *t, fasc_dtype dtype, void *data)
 {
-    fasc_tensor made = *t;
-    int64_t stride = 1;
-    for (int32_t i = t->rank - 1; i >= 0; i--) {
-        made.stride[i] = stride;
-        stride *= t->shape[i];
-    }
-    made.data = data;
+    fasc_tensor made = fasc_cuda_contiguous(t, data);
     made.dtype = dtype;
-    made.storage = NULL;
     return made;
 }
 

@@ -76,6 +76,32 @@ static inline unsigned char *read_bytes(const char *path, long *count)
     return bytes;
 }
 
+/* A file that makes a wrong claim, and what is said of it. */
+typedef struct refused_file {
+    const char *name; /* what is wrong */
+    const char *header;
+    size_t data; /* bytes behind the header */
+    const char *message;
+} refused_file;
+
+/* Opening the file that make(header, data) writes fails with the message, its path and an offset.
+ */
+static inline void check_refused(const refused_file *list, size_t count,
+                                 const char *(*make)(const char *header, size_t data))
+{
+    for (const refused_file *r = list; r < list + count; r++) {
+        fasc_file *file = NULL;
+        const char *path = make(r->header, r->data);
+        fasc_status status = fasc_file_open(path, &file);
+        const char *message = fasc_last_error();
+        CHECK(status == FASC_EFORMAT, "%s: %s", r->name, fasc_status_name(status));
+        CHECK(strstr(message, r->message), "%s: '%s' lacks '%s'", r->name, message, r->message);
+        CHECK(strstr(message, path) && strstr(message, ": byte "),
+              "%s: '%s' names no path or no offset", r->name, message);
+        fasc_file_close(file);
+    }
+}
+
 static inline int same_bytes(const char *a, const char *b)
 {
     long m, n;

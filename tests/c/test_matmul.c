@@ -44,9 +44,8 @@ static double at(const fasc_tensor *t, const fasc_tensor *out, int64_t n, int64_
     return fasc_load_element(t->data + where * (int64_t)fasc_dtype_size(t->dtype), t->dtype);
 }
 
-/* out = alpha a b, within what the dtypes' rounding and float32 sums allow. */
-static void check_product(const fasc_tensor *a, const fasc_tensor *b, fasc_tensor *out,
-                          double alpha)
+/* out = alpha a b, within what the dtypes' rounding and float32 sums allow. Frees them. */
+static void check_product(fasc_tensor *a, fasc_tensor *b, fasc_tensor *out, double alpha)
 {
     fasc_matmul_args args = {.size = sizeof args, .a = a, .b = b, .out = out, .alpha = alpha};
     double unit = out->dtype == FASC_F16    ? 0x1p-11
@@ -72,6 +71,9 @@ static void check_product(const fasc_tensor *a, const fasc_tensor *b, fasc_tenso
     }
     CHECK(wrong == 0, "%lld of %lld elements are wrong (%s, %s)", (long long)wrong,
           (long long)out->numel, fasc_dtype_name(a->dtype), fasc_dtype_name(out->dtype));
+    fasc_tensor_free(a);
+    fasc_tensor_free(b);
+    fasc_tensor_free(out);
 }
 
 static void every_dtype(void)
@@ -85,9 +87,6 @@ static void every_dtype(void)
         fasc_tensor *b = tensor(DTYPE[n][0], 4, b_shape, NULL, 2);
         fasc_tensor *out = tensor(DTYPE[n][1], 4, shape, NULL, 3);
         check_product(a, b, out, n % 2 ? -0.5 : 0);
-        fasc_tensor_free(a);
-        fasc_tensor_free(b);
-        fasc_tensor_free(out);
     }
 }
 
@@ -113,9 +112,6 @@ static void every_layout(void)
         fasc_tensor *b = tensor(FASC_F32, 3, b_shape, b_stride, 2);
         fasc_tensor *out = tensor(FASC_F32, 3, shape, stride, 3);
         check_product(a, b, out, 2);
-        fasc_tensor_free(a);
-        fasc_tensor_free(b);
-        fasc_tensor_free(out);
     }
 }
 
@@ -129,9 +125,6 @@ static void b_broadcasts(void)
         fasc_tensor *b = tensor(FASC_F32, b_rank[n], b_shape[n], NULL, 2);
         fasc_tensor *out = tensor(FASC_F32, 4, shape, NULL, 3);
         check_product(a, b, out, 0);
-        fasc_tensor_free(a);
-        fasc_tensor_free(b);
-        fasc_tensor_free(out);
     }
 }
 
@@ -146,9 +139,6 @@ static void odd_sizes(void)
         fasc_tensor *b = tensor(FASC_F32, 2, b_shape, NULL, 2);
         fasc_tensor *out = tensor(FASC_F32, 2, shape, NULL, 3);
         check_product(a, b, out, 0);
-        fasc_tensor_free(a);
-        fasc_tensor_free(b);
-        fasc_tensor_free(out);
     }
 }
 
@@ -174,9 +164,6 @@ static void sums_of_no_terms_are_0(void)
     fasc_tensor *b = tensor(FASC_F32, 2, b_shape, NULL, 2);
     fasc_tensor *out = tensor(FASC_F32, 2, shape, NULL, 3);
     check_product(a, b, out, 0);
-    fasc_tensor_free(a);
-    fasc_tensor_free(b);
-    fasc_tensor_free(out);
 }
 
 static void arguments_are_checked(void)

@@ -55,12 +55,7 @@ static double at(const fasc_tensor *t, int64_t i, int64_t j)
 
 /* ---- what is refused ---------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    const char *header;
-    size_t data;
-    const char *message;
-} REFUSED[] = {
+static const refused_file REFUSED[] = {
     /* sizes */
     {"a shape product that wraps to 0", DICT("'|u1'", "False", "(4294967296, 4294967296)"), 0,
      "overflows"},
@@ -122,20 +117,7 @@ static const struct {
 
 static void wrong_claims_are_refused(void)
 {
-    for (size_t i = 0; i < sizeof REFUSED / sizeof *REFUSED; i++) {
-        fasc_file *file = NULL;
-        const char *path = make(REFUSED[i].header, REFUSED[i].data);
-        fasc_status status = fasc_file_open(path, &file);
-        const char *message = fasc_last_error();
-        CHECK(status == FASC_EFORMAT, "%s: %s", REFUSED[i].name, fasc_status_name(status));
-        CHECK(strstr(message, REFUSED[i].message), "%s: '%s' lacks '%s'", REFUSED[i].name, message,
-              REFUSED[i].message);
-        CHECK(strstr(message, path) && strstr(message, ": byte "),
-              "%s: '%s' names no path or no offset", REFUSED[i].name, message);
-        if (status == FASC_OK) {
-            fasc_file_close(file);
-        }
-    }
+    check_refused(REFUSED, sizeof REFUSED / sizeof *REFUSED, make);
 }
 
 static void foreign_dtypes_are_named(void)

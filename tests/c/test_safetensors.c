@@ -32,12 +32,7 @@ static const char *make(const char *header, size_t data)
 #define ENTRY(dtype, shape, begin, end)                                                            \
     "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
-static const struct {
-    const char *name; /* what is wrong */
-    const char *header;
-    size_t data;
-    const char *message;
-} REFUSED[] = {
+static const refused_file REFUSED[] = {
     /* sizes */
     {"a shape product that wraps to 0", "{\"a\":" ENTRY("U8", "[4294967296,4294967296]", 0, 0) "}",
      0, "overflows"},
@@ -144,20 +139,7 @@ static const struct {
 
 static void wrong_claims_are_refused(void)
 {
-    for (size_t i = 0; i < sizeof REFUSED / sizeof *REFUSED; i++) {
-        fasc_file *file = NULL;
-        const char *path = make(REFUSED[i].header, REFUSED[i].data);
-        fasc_status status = fasc_file_open(path, &file);
-        const char *message = fasc_last_error();
-        CHECK(status == FASC_EFORMAT, "%s: %s", REFUSED[i].name, fasc_status_name(status));
-        CHECK(strstr(message, REFUSED[i].message), "%s: '%s' lacks '%s'", REFUSED[i].name, message,
-              REFUSED[i].message);
-        CHECK(strstr(message, path) && strstr(message, ": byte "),
-              "%s: '%s' names no path or no offset", REFUSED[i].name, message);
-        if (status == FASC_OK) {
-            fasc_file_close(file);
-        }
-    }
+    check_refused(REFUSED, sizeof REFUSED / sizeof *REFUSED, make);
 }
 
 static void header_lengths_are_compared_without_adding(void)

@@ -1,23 +1,12 @@
 -- heatmap_spec.lua - the script heatmap: pictures of the real layer, and what it says of mistakes.
 local shell = require "tests.cli.shell"
+local support = require "support"
 
 local bench = shell.bench
 local here = debug.getinfo(1, "S").source:match("^@(.*)/cli/[^/]*$")
 local data = here .. "/data/gpt-d64-layer3-n128."
 local qkv, expected = data .. "qkv.safetensors", data .. "expected.safetensors"
-local folder = os.tmpname()
-
-setup(function()
-    os.remove(folder)
-    shell.sh("mkdir " .. folder)
-end)
-teardown(function()
-    shell.sh("rm -r " .. folder)
-end)
-
-local function at(name)
-    return folder .. "/" .. name
-end
+local at = support.folder(setup, teardown)
 
 -- Runs the script and returns the PNG's bytes.
 local function draw(name, ...)

@@ -1,20 +1,13 @@
 -- Running code: scripts, stdin, -e, arg, bare words, exit statuses.
 local shell = require "tests.cli.shell"
+local support = require "support"
 
 local bench = shell.bench
-local folder = os.tmpname()
+local at = support.folder(setup, teardown)
 
 local function script(name, text)
-    return shell.write(folder .. "/" .. name, text)
+    return shell.write(at(name), text)
 end
-
-setup(function()
-    os.remove(folder)
-    shell.sh("mkdir " .. folder)
-end)
-teardown(function()
-    shell.sh("rm -r " .. folder)
-end)
 
 describe("code comes from", function()
     it("-e, in order, each seeing the globals of those before", function()
@@ -35,7 +28,7 @@ describe("code comes from", function()
     it("a file whose name has no .lua", function()
         local path = script("plain", "print 'plain'")
         assert.equal("plain\n", bench(path).out)
-        assert.equal("plain\n", shell.sh(("cd %s && %s"):format(folder, shell.command "plain")).out)
+        assert.equal("plain\n", shell.sh(("cd %s && %s"):format(at(), shell.command "plain")).out)
     end)
 
     it("a file that begins with #!", function()
@@ -77,12 +70,12 @@ describe("a bare word", function()
     it("names a file of that name first", function()
         script("sweep_seqlen", "print 'mine'")
         assert.equal("mine\n",
-            shell.sh(("cd %s && %s"):format(folder, shell.command "sweep_seqlen")).out)
+            shell.sh(("cd %s && %s"):format(at(), shell.command "sweep_seqlen")).out)
     end)
 
     it("is not mistaken for a folder of that name", function()
         local result = shell.sh(("mkdir -p %s/in/sweep_seqlen && cd %s/in && %s"):format(
-            folder, folder, shell.command("sweep_seqlen", "--help")))
+            at(), at(), shell.command("sweep_seqlen", "--help")))
         assert.equal(0, result.code)
     end)
 end)

@@ -4,9 +4,10 @@ local fasc = require "fasc"
 local json = require "fasc.json"
 local results = require "fasc.results"
 local shell = require "tests.cli.shell"
+local support = require "support"
 
 local bench = shell.bench
-local folder
+local at = support.folder(before_each, after_each)
 
 local QUICK = {"--warmup-seconds", "0.001", "--max-seconds", "0.02"}
 
@@ -24,7 +25,7 @@ end
 
 -- A sweep of fills over the axis `how`; setup and check are Lua code.
 local function script(values, setup, check)
-    return shell.write(folder .. "/sweep_test.lua", ([[
+    return shell.write(at "sweep_test.lua", ([[
         local fasc = require "fasc"
         local ffi = require "ffi"
         fasc.bench.main {
@@ -46,19 +47,9 @@ local function other_kernel()
     end
 end
 
-before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
-end)
-
-after_each(function()
-    os.execute("rm -rf " .. shell.quote(folder))
-end)
-
 describe("sweep_seqlen", function()
     it("prints a table, its progress on stderr, and writes a record", function()
-        local path = folder .. "/r.jsonl"
+        local path = at "r.jsonl"
         local result = quick("--axis", "seqlen=16,33", "--axis", "kernel=naive," .. other_kernel(),
             "--axis", "causal=true", "--heads", "2", "--output", path)
         assert.equal(0, result.code, result.err .. result.out)
@@ -83,13 +74,13 @@ describe("sweep_seqlen", function()
     end)
 
     it("writes to ./results unless told otherwise", function()
-        local result = shell.sh(("cd %s && %s"):format(shell.quote(folder),
+        local result = shell.sh(("cd %s && %s"):format(shell.quote(at()),
             shell.command("sweep_seqlen", "--quiet", "--axis", "seqlen=16", "--axis",
                 "kernel=naive", unpack(QUICK))))
         assert.equal(0, result.code, result.err)
         assert.equal("", result.err)
         local path = result.out:match "records: (results/sweep_seqlen%-[%d%-]+%.jsonl)\n"
-        assert.equal(2, #results.read(folder .. "/" .. path))
+        assert.equal(2, #results.read(at "" .. path))
     end)
 
     it("explains itself: options, axes and their values", function()
@@ -137,8 +128,8 @@ describe("sweep_seqlen", function()
     end)
 
     it("does not begin when its record cannot be written", function()
-        shell.write(folder .. "/file", "")
-        for _, path in ipairs {folder, folder .. "/file/r.jsonl", "/proc/none/r.jsonl"} do
+        shell.write(at "file", "")
+        for _, path in ipairs {at(), at "file/r.jsonl", "/proc/none/r.jsonl"} do
             local result = sweep("--output", path)
             assert.equal(1, result.code)
             assert.truthy(result.err:find("sweep_seqlen: results: ", 1, true), result.err)
@@ -159,7 +150,7 @@ describe("a sweep with a kernel that is wrong", function()
     it("has a failed row without a speed, and status 1", function()
         local path = script('{"right", "wrong"}', nil,
             'if how == "wrong" then op.outputs.dst:fill(1e-3) end')
-        local record = folder .. "/r.jsonl"
+        local record = at "r.jsonl"
         local result = bench(path, "--output", record, unpack(QUICK))
         assert.equal(1, result.code)
         assert.truthy(result.out:find "\nwrong +%- +%- +%- .*WRONG: dst", result.out)
@@ -179,7 +170,7 @@ describe("SIGINT", function()
                 fasc.time(fasc.op.fill(t), {min_samples = 1e7, max_samples = 1e7,
                     max_seconds = 1e6})
             end]])
-        local record = folder .. "/r.jsonl"
+        local record = at "r.jsonl"
         local result = shell.sh(([[
             %s 2>%s/err &
             program=$!
@@ -187,7 +178,7 @@ describe("SIGINT", function()
             sleep 0.1
             kill -INT $program
             wait $program
-        ]]):format(shell.command(path, "--output", record, unpack(QUICK)), folder, folder))
+        ]]):format(shell.command(path, "--output", record, unpack(QUICK)), at(), at()))
         assert.equal(130, result.code)
         assert.truthy(result.out:find("3 points: 3 measured", 1, true), result.out)
         assert.equal(3, #results.read(record))
@@ -197,7 +188,7 @@ end)
 describe("kill -9", function()
     it("at any moment loses at most the point in flight; --resume completes the record", function()
         local path = script("fasc.bench.range(1, 12)")
-        local record = folder .. "/r.jsonl"
+        local record = at "r.jsonl"
         local command = shell.command(path, "--output", record, "--resume", "--quiet",
             unpack(QUICK))
         shell.sh(([[
@@ -232,7 +223,7 @@ describe("--isolate", function()
     end)
 
     it("makes a crash, an exit and a hang rows of their own", function()
-        local record = folder .. "/r.jsonl"
+        local record = at "r.jsonl"
         local result = bench(path, "--timeout", "50", "--filter", 'how ~= "hang"', "--output",
             record, unpack(QUICK))
         assert.equal(1, result.code, result.err)
@@ -267,13 +258,13 @@ end)
 
 describe("calibrate", function()
     it("gives later sweeps the share of what the device can do", function()
-        local cache = "XDG_CACHE_HOME=" .. shell.quote(folder) .. " "
+        local cache = "XDG_CACHE_HOME=" .. shell.quote(at()) .. " "
         local result = shell.sh(cache .. shell.command("calibrate", "--quiet", "--no-output",
             "--mebibytes", "1", "--side", "64", "--axis", "case=copy,fill,matmul f32",
             unpack(QUICK)))
         assert.equal(0, result.code, result.err)
         assert.truthy(result.out:find("3 points: 3 measured", 1, true), result.out)
-        local kept = json.decode(shell.read(folder .. "/fasc/ceilings.json"))
+        local kept = json.decode(shell.read(at "fasc/ceilings.json"))
         local _, ceilings = next(kept)
         assert.is_true(ceilings.rate.f32 > 0)
         result = shell.sh(cache .. shell.command("sweep_seqlen", "--quiet", "--no-output",

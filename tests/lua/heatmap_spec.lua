@@ -4,20 +4,7 @@ local fasc = require "fasc"
 local support = require "support"
 
 local fails = support.fails
-local folder
-
-setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
-end)
-teardown(function()
-    os.execute("rm -r " .. folder)
-end)
-
-local function at(name)
-    return folder .. "/" .. name
-end
+local at = support.folder(setup, teardown)
 
 local function png(name)
     local file = assert(io.open(at(name), "rb"))

@@ -3,20 +3,7 @@ local fasc = require "fasc"
 local support = require "support"
 
 local fails = support.fails
-local folder
-
-setup(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder) == 0)
-end)
-teardown(function()
-    os.execute("rm -r " .. folder)
-end)
-
-local function at(name)
-    return folder .. "/" .. name
-end
+local at = support.folder(setup, teardown)
 
 local function write(name, bytes)
     local file = assert(io.open(at(name), "wb"))
@@ -186,7 +173,7 @@ end)
 describe("a bad file", function()
     it("is told from a missing one, in one line with its path", function()
         fails("EIO", function() fasc.load(at "missing.npy") end, at "missing.npy", "No such file")
-        fails("EIO", function() fasc.load(folder) end, "is a directory")
+        fails("EIO", function() fasc.load(at()) end, "is a directory")
         fails("EFORMAT", function() fasc.load(write("e.npy", "")) end, "byte 0")
         fails("EFORMAT", function() fasc.load(write("z.pt", "PK\3\4" .. ("x"):rep(20))) end,
             "zip archive", "save_file")

@@ -6,8 +6,6 @@ local support = require "support"
 
 local raises = support.raises
 
-local folder
-
 local function slurp(path)
     local file = assert(io.open(path, "rb"))
     local text = file:read "*a"
@@ -22,17 +20,10 @@ local function spill(path, text)
 end
 
 describe("records", function()
-    before_each(function()
-        folder = os.tmpname()
-        os.remove(folder)
-    end)
-
-    after_each(function()
-        os.execute("rm -rf '" .. folder .. "'")
-    end)
+    local at = support.folder(before_each, after_each)
 
     it("are appended one line each, and read back", function()
-        local path = folder .. "/deep/er/r.jsonl"
+        local path = at "deep/er/r.jsonl"
         for run = 1, 2 do
             local writer = results.open(path)
             writer:append(json.object {{"schema", 1}, {"run", run}, {"x", 0.1}})
@@ -46,8 +37,7 @@ describe("records", function()
     end)
 
     it("begin on a new line after one that was cut off", function()
-        os.execute("mkdir " .. folder)
-        local path = folder .. "/r.jsonl"
+        local path = at "r.jsonl"
         spill(path, '{"schema":1,"a":1}\n{"schema":1,"a"')
         local writer = results.open(path)
         writer:append {schema = 1, a = 3}
@@ -60,8 +50,7 @@ describe("records", function()
     end)
 
     it("that cannot be read are named and left out", function()
-        os.execute("mkdir " .. folder)
-        local path = folder .. "/r.jsonl"
+        local path = at "r.jsonl"
         spill(path, table.concat({
             '{"schema":1,"a":1}', "", "garbage", '{"schema":99}', "[1]", '{"a":1}',
             '{"schema":1,"schema":1}', '{"schema":1,"a":2}',
@@ -76,14 +65,13 @@ describe("records", function()
         } do
             assert.is_truthy(problems[i]:find(text, 1, true), problems[i])
         end
-        raises("EIO", "nowhere.jsonl", results.read, folder .. "/nowhere.jsonl")
+        raises("EIO", "nowhere.jsonl", results.read, at "nowhere.jsonl")
     end)
 
     it("cannot go where nothing can be written", function()
-        os.execute("mkdir " .. folder)
-        spill(folder .. "/file", "")
-        raises("EIO", "results: " .. folder .. "/file", results.open, folder .. "/file/r.jsonl")
-        raises("EIO", "Is a directory", results.open, folder)
+        spill(at "file", "")
+        raises("EIO", "results: " .. at "file", results.open, at "file/r.jsonl")
+        raises("EIO", "Is a directory", results.open, at())
     end)
 
     it("report a full disk", function()
@@ -93,8 +81,7 @@ describe("records", function()
     end)
 
     it("of several processes that append to one file stay whole", function()
-        os.execute("mkdir " .. folder)
-        local path = folder .. "/shared.jsonl"
+        local path = at "shared.jsonl"
         local code = ([[
             local w = require "fasc.results".open "%s"
             for i = 1, 300 do

@@ -2,12 +2,12 @@
 local ffi = require "ffi"
 local fasc = require "fasc"
 local roofline = require "fasc.roofline"
+local support = require "support"
 
 ffi.cdef "int setenv(const char *name, const char *value, int overwrite);"
 
 local device = fasc.device "cpu"
 local before = os.getenv "XDG_CACHE_HOME" or ""
-local folder
 
 -- A row of a call that computes flops and moves bytes in so many seconds.
 local function row(flops, bytes, seconds, more)
@@ -20,14 +20,13 @@ local function row(flops, bytes, seconds, more)
 end
 
 describe("ceilings", function()
+    local at = support.folder(before_each, after_each)
+
     before_each(function()
-        folder = os.tmpname()
-        os.remove(folder)
-        ffi.C.setenv("XDG_CACHE_HOME", folder, 1)
+        ffi.C.setenv("XDG_CACHE_HOME", at(), 1)
     end)
 
     after_each(function()
-        os.execute("rm -rf '" .. folder .. "'")
         ffi.C.setenv("XDG_CACHE_HOME", before, 1)
     end)
 
@@ -80,7 +79,7 @@ describe("ceilings", function()
     end)
 
     it("are measured again when their file is no JSON", function()
-        os.execute("mkdir -p '" .. folder .. "/fasc'")
+        os.execute("mkdir " .. at "fasc")
         local file = io.open(roofline.path(), "w")
         file:write "{"
         file:close()

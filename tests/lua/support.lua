@@ -65,6 +65,25 @@ function M.dtypes(kernel, candidates)
     return list
 end
 
+-- ---- files ---------------------------------------------------------------------------------
+
+--- A new folder for the files of a spec: M.folder(setup, teardown) or M.folder(before_each,
+--- after_each), busted's functions that make it and remove it. Returns at(name), a file's path in
+--- it; at() is the folder's own.
+function M.folder(before, after)
+    local folder
+    before(function()
+        folder = os.tmpname()
+        assert(os.remove(folder) and os.execute("mkdir " .. folder) == 0)
+    end)
+    after(function()
+        os.execute("rm -r " .. folder)
+    end)
+    return function(name)
+        return name and folder .. "/" .. name or folder
+    end
+end
+
 -- ---- the oracle ----------------------------------------------------------------------------
 
 -- Does query i see key j? opts as for fasc.attention; mask is a function(b, h, i, j).
