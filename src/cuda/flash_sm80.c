@@ -8,7 +8,7 @@
 #include "cuda/flash.h"
 
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it, best first; the first that fits
- * the device's shared memory is the default. Measured: results/sm80_configs.md. */
+ * the device's shared memory is the default. Measured: results/sm80_log.md. */
 const fasc_sm80_config FASC_SM80_CONFIG[] = {
     {64, 128, 64, 2, 4}, {96, 128, 32, 2, 4}, {128, 128, 32, 2, 4},
     {128, 64, 64, 2, 4}, {192, 64, 32, 2, 4}, {256, 64, 32, 1, 4},
