@@ -157,11 +157,21 @@ static bool add_words(options *o, const char *prefix, const char *text)
     }
 }
 
+/* Where there is a driver, NVRTC 12.9 and newer keep cubins of their own and find them without a
+ * log: the report would be empty. fasc's cache keeps both. */
+static bool keeps_cubins(void)
+{
+    int major = 0, minor = 0;
+    nvrtc.version(&major, &minor);
+    return 100 * major + minor >= 1209;
+}
+
 static bool make_options(options *o, const char *macros, const char *arch)
 {
     o->count = 0;
     o->used = 0;
     return add_words(o, "", FASC_NVRTC_OPTIONS) &&
+           (!keeps_cubins() || add_words(o, "", "--no-cache")) &&
            add_option(o, "--gpu-architecture=", arch, strlen(arch)) && add_words(o, "-D", macros);
 }
 

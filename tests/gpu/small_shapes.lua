@@ -1,11 +1,19 @@
 -- small_shapes.lua - every kernel of the GPU on small problems, once, for compute-sanitizer (see
 -- scripts/sanitize). Results are not compared here: the specs do that.
+--
+--     fasc-bench tests/gpu/small_shapes.lua list       names of the parts, one a line
+--     fasc-bench tests/gpu/small_shapes.lua PART...    runs them; all when none is named
 local fasc = require "fasc"
 
 local device = fasc.device("cuda:0")
 local DTYPES = {"f16", "bf16", "f32", "f64", "i32", "i64", "u8"}
 local FLOATS = {"f16", "bf16", "f32", "f64"}
 local launches = 0
+local parts = {} -- {name, function}
+
+local function part(name, run)
+    parts[#parts + 1] = {name = name, run = run}
+end
 
 local function ran()
     launches = launches + 1
@@ -13,28 +21,30 @@ end
 
 -- ---- tensors --------------------------------------------------------------------------------
 
-for _, dtype in ipairs(DTYPES) do
-    local t = fasc.full({3, 37, 5}, 2, {dtype = dtype, device = device})
-    fasc.arange(0, 77, 1, {dtype = dtype, device = device})
-    t:summary()
-    t:compare(t:clone())
-    for _, to in ipairs(DTYPES) do
-        local target = fasc.zeros({3, 37, 5}, {dtype = to, device = device})
-        target:copy_from(t)
-        target:transpose(0, 2):copy_from(t:transpose(0, 2):clone())
-        fasc.zeros({5, 37, 3}, {dtype = to, device = device}):copy_from(t:transpose(0, 2))
+part("tensors", function()
+    for _, dtype in ipairs(DTYPES) do
+        local t = fasc.full({3, 37, 5}, 2, {dtype = dtype, device = device})
+        fasc.arange(0, 77, 1, {dtype = dtype, device = device})
+        t:summary()
+        t:compare(t:clone())
+        for _, to in ipairs(DTYPES) do
+            local target = fasc.zeros({3, 37, 5}, {dtype = to, device = device})
+            target:copy_from(t)
+            target:transpose(0, 2):copy_from(t:transpose(0, 2):clone())
+            fasc.zeros({5, 37, 3}, {dtype = to, device = device}):copy_from(t:transpose(0, 2))
+            ran()
+        end
+    end
+    for _, dtype in ipairs(FLOATS) do
+        local opts = {dtype = dtype, device = device, seed = 1}
+        fasc.randn({1001}, opts)
+        fasc.rand({7, 143}, opts)
+        local a, b = fasc.randn({2, 33, 17}, opts), fasc.randn({2, 17, 9}, opts)
+        fasc.matmul(a, b)
+        fasc.matmul(a:transpose(1, 2), fasc.randn({2, 33, 9}, opts))
         ran()
     end
-end
-for _, dtype in ipairs(FLOATS) do
-    local opts = {dtype = dtype, device = device, seed = 1}
-    fasc.randn({1001}, opts)
-    fasc.rand({7, 143}, opts)
-    local a, b = fasc.randn({2, 33, 17}, opts), fasc.randn({2, 17, 9}, opts)
-    fasc.matmul(a, b)
-    fasc.matmul(a:transpose(1, 2), fasc.randn({2, 33, 9}, opts))
-    ran()
-end
+end)
 
 -- ---- attention ------------------------------------------------------------------------------
 
@@ -82,21 +92,48 @@ local function problems(kernel, dtype, head_dim)
     attend(kernel, columns_first(q), columns_first(k), columns_first(v), {want = ALL})
 end
 
+-- head_dims: each that a kernel is compiled for, padded and not; other dtypes run the same code.
+local HEAD_DIMS = {f16 = {8, 64, 96, 120, 160, 256}, bf16 = {64, 128}, f32 = {24, 128}}
+
 for _, kernel in ipairs(fasc.kernels(device)) do
     for _, dtype in ipairs {"f16", "bf16", "f32"} do
-        for _, head_dim in ipairs {8, 32, 64, 96, 128, 192, 256} do
-            problems(kernel, dtype, head_dim)
+        for _, head_dim in ipairs(HEAD_DIMS[dtype]) do
+            part(("%s-%s-%s-%d"):format(kernel.name, kernel.arch, dtype, head_dim), function()
+                problems(kernel, dtype, head_dim)
+            end)
         end
     end
 end
 
 -- ---- measuring ------------------------------------------------------------------------------
 
-local a, b = fasc.randn({1000}, {device = device}), fasc.empty({1000}, {device = device})
-for _, cold in ipairs {false, true} do
-    fasc.time(fasc.op.copy(a, b), {max_samples = 2, min_samples = 1, cold = cold,
-        warmup_seconds = 1e-6})
-end
+part("measuring", function()
+    local a, b = fasc.randn({1000}, {device = device}), fasc.empty({1000}, {device = device})
+    for _, cold in ipairs {false, true} do
+        fasc.time(fasc.op.copy(a, b), {max_samples = 2, min_samples = 1, cold = cold,
+            warmup_seconds = 1e-6})
+    end
+end)
 
+-- ---- what was asked for ---------------------------------------------------------------------
+
+local asked = {...}
+if asked[1] == "list" then
+    for _, p in ipairs(parts) do
+        print(p.name)
+    end
+    return
+end
+local wanted = {}
+for _, name in ipairs(asked) do
+    wanted[name] = true
+end
+for _, p in ipairs(parts) do
+    if #asked == 0 or wanted[p.name] then
+        wanted[p.name] = nil
+        p.run()
+    end
+end
 fasc.synchronize(device)
+assert(not next(wanted), "no such part: " .. tostring(next(wanted)))
 print(("%d calls on %s"):format(launches, device:info().model))
