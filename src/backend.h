@@ -13,7 +13,7 @@
 #include "fasc.h"
 
 #define FASC_MAX_RANK        8
-#define FASC_BACKEND_VERSION 1u
+#define FASC_BACKEND_VERSION 2u
 
 /* ---- tensors and devices -------------------------------------------------- */
 
@@ -45,6 +45,51 @@ struct fasc_device {
     atomic_llong live, peak, count, soft_limit; /* bytes and storages; see memory.c */
 };
 
+/* ---- attention's outputs -------------------------------------------------- */
+
+/* ROW(NUMBER, name in fasc_attention_args, shape) for each, in the order in which they are named.
+ */
+#define FASC_OUTPUTS(ROW)                                                                          \
+    ROW(OUT, out, LIKE_Q)                                                                          \
+    ROW(LSE, lse, ROWS)                                                                            \
+    ROW(ROW_MAX, row_max, ROWS)                                                                    \
+    ROW(LOGITS, logits, SCORES)                                                                    \
+    ROW(MASKED, masked, SCORES)                                                                    \
+    ROW(PROBS, probs, SCORES)                                                                      \
+    ROW(ENTROPY, entropy, ROWS)                                                                    \
+    ROW(MEAN_DISTANCE, mean_distance, ROWS)                                                        \
+    ROW(ROW_SUM, row_sum, ROWS)                                                                    \
+    ROW(ROW_ARGMAX, row_argmax, ROWS)                                                              \
+    ROW(TOPK_VALUES, topk_values, TOPK)                                                            \
+    ROW(TOPK_INDICES, topk_indices, TOPK)                                                          \
+    ROW(COL_SUM_PROBS, col_sum_probs, COLUMNS)                                                     \
+    ROW(COL_SUM_LOGITS, col_sum_logits, COLUMNS)                                                   \
+    ROW(COL_MAX_PROBS, col_max_probs, COLUMNS)                                                     \
+    ROW(DIAG_SUM_PROBS, diag_sum_probs, DIAGONALS)                                                 \
+    ROW(DIAG_SUM_LOGITS, diag_sum_logits, DIAGONALS)                                               \
+    ROW(POOLED_MAX, pooled_max, TILES)                                                             \
+    ROW(POOLED_MASS, pooled_mass, TILES)                                                           \
+    ROW(MAX_LOGIT, max_logit, HEADS)
+
+#define FASC_OUTPUT_ENUM(number, name, shape) FASC_OUTPUT_##number,
+typedef enum fasc_output_number {
+    FASC_OUTPUTS(FASC_OUTPUT_ENUM) FASC_OUTPUT_COUNT
+} fasc_output_number;
+
+#undef FASC_OUTPUT_ENUM
+
+/* Sets of outputs: FASC_WANT(LSE) | FASC_WANT(PROBS). */
+#define FASC_WANT(number) ((uint32_t)1 << FASC_OUTPUT_##number)
+#define FASC_WANT_FORWARD ((uint32_t)0x3f) /* out to probs */
+#define FASC_WANT_COLUMNS                                                                          \
+    (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_SUM_LOGITS) | FASC_WANT(COL_MAX_PROBS))
+#define FASC_WANT_DIAGONALS   (FASC_WANT(DIAG_SUM_PROBS) | FASC_WANT(DIAG_SUM_LOGITS))
+#define FASC_WANT_TILES       (FASC_WANT(POOLED_MAX) | FASC_WANT(POOLED_MASS))
+#define FASC_WANT_TOPK        (FASC_WANT(TOPK_VALUES) | FASC_WANT(TOPK_INDICES))
+#define FASC_WANT_QUERY_RANGE (FASC_WANT_COLUMNS | FASC_WANT_DIAGONALS) /* who looks at it */
+#define FASC_WANT_KEY_RANGE   (FASC_WANT_QUERY_RANGE | FASC_WANT(ROW_SUM))
+#define FASC_WANT_ALL         (((uint32_t)1 << FASC_OUTPUT_COUNT) - 1)
+
 /* ---- a validated attention problem ---------------------------------------- */
 
 /* All structural masks are one band: query i sees key j iff i + lo <= j <= i + hi and
@@ -59,6 +104,14 @@ typedef struct fasc_problem {
     double scale;
     fasc_dtype dtype; /* of q, k and v */
     const fasc_attention_args *args;
+    uint32_t wanted;        /* FASC_WANT of each output that args name */
+    int64_t q0, q1, k0, k1; /* the ranges: queries [q0, q1), keys [k0, k1) */
+    int64_t column_heads;   /* of col_*: heads_k with per_kv_head, else heads_q */
+    int64_t topk;           /* k of topk_values and topk_indices; 0 if not wanted */
+    int64_t tile;           /* edge of pooled tiles; 0 if not wanted */
+    bool dropout;           /* keep a pair iff its fasc_dropout_word >= dropout_threshold */
+    uint32_t dropout_threshold;
+    float keep_scale; /* 1 / (1 - dropout_p) */
     /* args->mask with its broadcast dimensions at stride 0; data NULL without a mask */
     const void *mask_data;
     fasc_dtype mask_dtype;
@@ -75,6 +128,21 @@ static inline void fasc_visible_range(const fasc_problem *p, int64_t i, int64_t 
     if (*end < *begin) {
         *end = *begin;
     }
+}
+
+/* The first output that the problem wants beyond `served`, as the word for a refusal; NULL when
+ * there is none. */
+static inline const char *fasc_unserved(const fasc_problem *p, uint32_t served)
+{
+#define FASC_OUTPUT_NAME(number, name, shape) #name,
+    static const char *const NAME[] = {FASC_OUTPUTS(FASC_OUTPUT_NAME)};
+#undef FASC_OUTPUT_NAME
+    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
+        if (p->wanted & ~served & (uint32_t)1 << n) {
+            return NAME[n];
+        }
+    }
+    return NULL;
 }
 
 /* ---- a backend ------------------------------------------------------------ */

@@ -227,6 +227,11 @@ fasc_status fasc_attention_check(const fasc_attention_args *args, const int64_t 
         (status = check_rows(&c.problem, rows, row_count))) {
         return status;
     }
+    const char *beyond = fasc_unserved(&c.problem, FASC_WANT_FORWARD);
+    if (beyond || c.problem.dropout) {
+        return fasc_fail(FASC_EUNSUPPORTED, "attention_check: %s: there is no reference for it",
+                         beyond ? beyond : "dropout_p");
+    }
     c.args = *args;
     c.problem.args = &c.args;
     c.row_count = rows ? row_count : c.problem.seqlen_q;

@@ -284,6 +284,7 @@ typedef struct fasc_kernel_config {
     int32_t block_n;  /* keys of a tile */
     int32_t stages;   /* K/V tiles in flight */
     int32_t warps;    /* warps, or consumer warpgroups, of a block */
+    int32_t splits;   /* parts that the keys are split into, worked on side by side; 1 = no split */
 } fasc_kernel_config;
 
 /* S = sm_scale * Q K^T (+ mask), P = softmax(S) over the visible keys, O = P V.
@@ -314,6 +315,23 @@ typedef struct fasc_attention_args {
                                 floating dtype that is added to S (-inf = hidden) */
     fasc_kernel_config kernel;
 
+    /* Column sums, diagonals and (by its keys) row_sum cover queries [query_begin, query_end) and
+     * keys [key_begin, key_end); an end of 0 is Nq or Nk. The softmax is over all visible keys
+     * whatever the ranges. A range that no wanted output looks at is an error. */
+    int64_t query_begin, query_end;
+    int64_t key_begin, key_end;
+    int32_t per_kv_head; /* 1: col_* have Hk heads, each the sum (the maximum, for col_max_probs)
+                            over the query heads that read it */
+    int32_t tile;        /* edge t of the tiles of pooled_max and pooled_mass */
+
+    /* Dropout: out_i = sum_j keep_ij p_ij v_j / (1 - dropout_p), nothing else changes. keep_ij iff
+     * word >= floor(dropout_p * 2^32) as integers, the word being number 2 ((i >> 3) & 1) + (j & 1)
+     * of Philox4x32-10 with key `seed` (low word, high word) and counter
+     * (j >> 1, (i >> 4) * 8 + (i & 7), b * Hq + h, dropout_offset). */
+    double dropout_p; /* 0 <= p < 1; above 0 only if out is wanted */
+    uint64_t seed;
+    uint32_t dropout_offset;
+
     /* What is wanted: NULL = not computed. At least one. */
     fasc_tensor *out;     /* (B, Hq, Nq, D), q's dtype or f32 */
     fasc_tensor *lse;     /* (B, Hq, Nq) f32 (f64 on reference): ln sum_j exp(S_ij) */
@@ -322,6 +340,35 @@ typedef struct fasc_attention_args {
     fasc_tensor *masked;  /* (B, Hq, Nq, Nk) S, -inf where a key is not visible */
     fasc_tensor *probs;   /* (B, Hq, Nq, Nk) P, 0 where a key is not visible */
                           /* scores: q's dtype or f32 (f64 on reference); any strides */
+
+    /* Statistics of S and P, over visible pairs (i, j) only: f32 (f64 on reference) or i32, any
+     * strides, the same bits every time. Dropout does not touch them. i' = i + Nk - Nq, whatever
+     * `align` is.
+     * Of each row, (B, Hq, Nq); for an empty row 0, 0, 0, -1: */
+    fasc_tensor *entropy;       /* nats: -sum_j p ln p = LSE - sum_j p S */
+    fasc_tensor *mean_distance; /* sum_j p (i' - j) */
+    fasc_tensor *row_sum;       /* sum of S over the key range */
+    fasc_tensor *row_argmax;    /* i32: the lowest j with the largest S */
+    /* (B, Hq, Nq, k), 1 <= k <= 64: the k largest S and their keys, largest first, ties by the
+     * lower key; where fewer keys are visible, -inf and -1. Either or both. */
+    fasc_tensor *topk_values;
+    fasc_tensor *topk_indices; /* i32 */
+    /* Of each key of the key range over the query range, (B, Hq or Hk, key_end - key_begin). Sums
+     * of P are the accumulated attention of H2O (arXiv:2306.14048); over the last queries, of
+     * SnapKV (arXiv:2404.14469). */
+    fasc_tensor *col_sum_probs;
+    fasc_tensor *col_sum_logits; /* of S */
+    fasc_tensor *col_max_probs;  /* 0 where no query of the range sees the key */
+    /* Of each diagonal, (B, Hq, Nq + Nk - 1): entry delta + Nq - 1 sums the pairs of both ranges
+     * with i' - j = delta (the slashes of MInference, arXiv:2407.02490). */
+    fasc_tensor *diag_sum_probs;
+    fasc_tensor *diag_sum_logits;
+    /* Of each t x t tile of P, (B, Hq, ceil(Nq / t), ceil(Nk / t)); the ranges do not apply: */
+    fasc_tensor *pooled_max;
+    fasc_tensor *pooled_mass; /* summed over the tile's keys, averaged over its queries */
+    /* (Hq): the largest S over the batch and all visible pairs, -inf without any (QK-clip,
+     * arXiv:2507.20534). */
+    fasc_tensor *max_logit;
 
     void *stream;    /* GPU: the caller's stream; NULL = the device's own */
     void *workspace; /* NULL = from the library's pool */
@@ -333,10 +380,12 @@ typedef struct fasc_attention_plan {
     uint32_t size;
     int32_t block_m, block_n, stages, warps; /* 0 where the kernel has no such thing */
     int32_t threads;                         /* CPU threads, or threads of a GPU block */
+    int32_t splits;                          /* parts that the keys are split into; 1 = no split */
     char kernel[32];                         /* "flash" */
     char arch[32];                           /* "avx512", "sm_90a" */
-    char config[160];        /* the configuration in words: "avx512 64x256, 2 threads" */
-    char reason[240];        /* why this kernel and this path */
+    char config[240];        /* the configuration and its passes in words: "avx512 64x256, 2
+                                threads + key-stationary pass" */
+    char reason[320];        /* why this kernel and this path */
     int64_t workspace_bytes; /* what args.workspace must hold, beyond the outputs */
     double flops;            /* what the outputs need: 2 D per visible pair and product */
     double bytes;            /* each input read once, each output written once */
@@ -410,9 +459,22 @@ fasc_status fasc_attention_inspect(const fasc_attention_args *args, int32_t inde
  *   lse, row_max       <= 2^-19 (1 + A)                A = the largest a of the row
  *   probs              <= ulp(ref)/2 + ref 2^-19 (1 + A)
  *   out                <= ulp(ref)/2 + (u + 2^-19 (1 + A)) sum_j p_j |v_j|
- *                         + 2^-24 sum_j |v_j| when q is f16
+ *                         + 2^-24 sum_j |v_j| when q is f16; with dropout over the kept keys,
+ *                         times 1 / (1 - p)
+ *   row_sum, col_sum_logits, diag_sum_logits
+ *                      <= ulp(ref)/2 + 2^-19 (the sum of a)
+ *   col_sum_probs, diag_sum_probs, pooled_mass
+ *                      <= ulp(ref)/2 + 2^-19 (the sum of p (1 + A)); pooled_mass its mean
+ *   col_max_probs, pooled_max
+ *                      <= ulp(ref)/2 + 2^-19 (the largest p (1 + A))
+ *   entropy            <= 2^-19 (1 + A) (1 + ref)
+ *   mean_distance      <= ulp(ref)/2 + 2^-19 (1 + A) sum_j p |i' - j|
+ *   topk_values        <= 2^-19 (1 + A); max_logit the same, A over the head
+ *   row_argmax, topk_indices: the score of the key named, in float64, is no further from that of
+ *                      the reference's key than 2^-18 (1 + A); no key twice; compared as scores
  * with u = 2^-11 (f16), 2^-8 (bf16), 2^-24 (f32) and ulp that of the output's dtype.
- * Infinities must match in place and sign; a NaN where the reference has none fails. */
+ * Infinities must match in place and sign; a NaN where the reference has none fails. Sums of S
+ * with an infinite or NaN term may be any infinity or NaN; a term of -inf may be left out. */
 typedef struct fasc_check_entry {
     char name[32];    /* "out", "lse", ... */
     int64_t count;    /* elements compared */
@@ -427,12 +489,14 @@ typedef struct fasc_check_result {
     uint32_t size;
     int32_t entry_count;
     int64_t rows; /* (b, h, i) rows compared */
-    fasc_check_entry entry[16];
+    fasc_check_entry entry[24];
 } fasc_check_result;
 
 /* Compares every output tensor that args names, as it is now, with float64 attention on the
  * same inputs (copied to the CPU where needed). rows: the query indices to check, NULL =
- * all. FASC_OK means the comparison ran; look at entry[].failed for its outcome. */
+ * all; what sums over queries (col_*, diag_*, pooled_*, max_logit) is compared only with all, else
+ * its entry's count is 0. FASC_OK means the comparison ran; look at entry[].failed for its outcome.
+ */
 fasc_status fasc_attention_check(const fasc_attention_args *args, const int64_t *rows,
                                  int64_t row_count, fasc_check_result *result);
 
@@ -576,6 +640,6 @@ fasc_status fasc_heatmap_png(const fasc_heatmap_args *args, const char *path, in
 }
 #endif
 
-#define FASC_ABI_VERSION 1u
+#define FASC_ABI_VERSION 2u
 
 #endif

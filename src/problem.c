@@ -10,14 +10,10 @@
 #include "dtype.h"
 #include "validate.h"
 
-const fasc_output fasc_outputs[FASC_OUTPUT_COUNT] = {
-    [FASC_OUTPUT_OUT] = {"out", offsetof(fasc_attention_args, out), FASC_OUTPUT_LIKE_Q},
-    [FASC_OUTPUT_LSE] = {"lse", offsetof(fasc_attention_args, lse), FASC_OUTPUT_ROWS},
-    [FASC_OUTPUT_ROW_MAX] = {"row_max", offsetof(fasc_attention_args, row_max), FASC_OUTPUT_ROWS},
-    [FASC_OUTPUT_LOGITS] = {"logits", offsetof(fasc_attention_args, logits), FASC_OUTPUT_SCORES},
-    [FASC_OUTPUT_MASKED] = {"masked", offsetof(fasc_attention_args, masked), FASC_OUTPUT_SCORES},
-    [FASC_OUTPUT_PROBS] = {"probs", offsetof(fasc_attention_args, probs), FASC_OUTPUT_SCORES},
-};
+#define OUTPUT_ROW(number, name, shape)                                                            \
+    [FASC_OUTPUT_##number] = {#name, offsetof(fasc_attention_args, name), FASC_OUTPUT_##shape},
+const fasc_output fasc_outputs[FASC_OUTPUT_COUNT] = {FASC_OUTPUTS(OUTPUT_ROW)};
+#undef OUTPUT_ROW
 
 fasc_tensor *fasc_output_tensor(const fasc_attention_args *args, const fasc_output *output)
 {
@@ -60,8 +56,15 @@ static fasc_status check_options(const char *call, const fasc_attention_args *ar
         (status = check_not_negative(call, "kernel.block_m", args->kernel.block_m)) ||
         (status = check_not_negative(call, "kernel.block_n", args->kernel.block_n)) ||
         (status = check_not_negative(call, "kernel.stages", args->kernel.stages)) ||
-        (status = check_not_negative(call, "kernel.warps", args->kernel.warps))) {
+        (status = check_not_negative(call, "kernel.warps", args->kernel.warps)) ||
+        (status = check_not_negative(call, "kernel.splits", args->kernel.splits)) ||
+        (status = check_flag(call, "per_kv_head", args->per_kv_head)) ||
+        (status = check_not_negative(call, "tile", args->tile))) {
         return status;
+    }
+    if (!(args->dropout_p >= 0 && args->dropout_p < 1)) {
+        return fasc_fail(FASC_EINVAL, "%s: dropout_p: is %g, must be >= 0 and < 1", call,
+                         args->dropout_p);
     }
     if (args->align != FASC_ALIGN_BOTTOM_RIGHT && args->align != FASC_ALIGN_TOP_LEFT) {
         return fasc_fail(FASC_EINVAL,
@@ -170,32 +173,91 @@ static fasc_status check_inputs(const char *call, const fasc_attention_args *arg
 
 /* ---- outputs -------------------------------------------------------------------- */
 
-static fasc_status check_output_shape(const char *call, const fasc_output *output,
-                                      const fasc_tensor *t, const fasc_tensor *q,
-                                      const fasc_tensor *k)
+static uint32_t wanted_outputs(const fasc_attention_args *args)
 {
-    char given[192], wanted[192];
-    int64_t shape[4] = {q->shape[0], q->shape[1], q->shape[2], q->shape[3]};
-    int32_t rank = output->shape == FASC_OUTPUT_ROWS ? 3 : 4;
-    if (output->shape == FASC_OUTPUT_SCORES) {
-        shape[3] = k->shape[2];
+    uint32_t wanted = 0;
+    for (int i = 0; i < FASC_OUTPUT_COUNT; i++) {
+        wanted |= fasc_output_tensor(args, &fasc_outputs[i]) ? (uint32_t)1 << i : 0;
     }
+    return wanted;
+}
+
+bool fasc_output_is_index(const fasc_output *output)
+{
+    return output == &fasc_outputs[FASC_OUTPUT_ROW_ARGMAX] ||
+           output == &fasc_outputs[FASC_OUTPUT_TOPK_INDICES];
+}
+
+void fasc_output_shape_of(const fasc_problem *p, const fasc_output *output, int32_t *rank,
+                          int64_t shape[4])
+{
+    int64_t t = p->tile ? p->tile : 1;
+    shape[0] = p->batch;
+    shape[1] = p->heads_q;
+    shape[2] = p->seqlen_q;
+    shape[3] = 1;
+    *rank = 4;
+    switch (output->shape) {
+    case FASC_OUTPUT_LIKE_Q:
+        shape[3] = p->head_dim;
+        break;
+    case FASC_OUTPUT_SCORES:
+        shape[3] = p->seqlen_k;
+        break;
+    case FASC_OUTPUT_TOPK:
+        shape[3] = p->topk;
+        break;
+    case FASC_OUTPUT_TILES:
+        shape[2] = (p->seqlen_q + t - 1) / t;
+        shape[3] = (p->seqlen_k + t - 1) / t;
+        break;
+    case FASC_OUTPUT_COLUMNS:
+        *rank = 3;
+        shape[1] = p->column_heads;
+        shape[2] = p->k1 - p->k0;
+        break;
+    case FASC_OUTPUT_DIAGONALS:
+        *rank = 3;
+        shape[2] = p->seqlen_q + p->seqlen_k - 1;
+        break;
+    case FASC_OUTPUT_HEADS:
+        *rank = 1;
+        shape[0] = p->heads_q;
+        break;
+    case FASC_OUTPUT_ROWS:
+        *rank = 3;
+        break;
+    }
+}
+
+static fasc_status check_output_shape(const char *call, const fasc_problem *p,
+                                      const fasc_output *output, const fasc_tensor *t)
+{
+    char given[192], right[192];
+    int64_t shape[4];
+    int32_t rank;
+    fasc_output_shape_of(p, output, &rank, shape);
     if (t->rank == rank && memcmp(t->shape, shape, (size_t)rank * sizeof *shape) == 0) {
         return FASC_OK;
     }
     return fasc_fail(FASC_EINVAL, "%s: %s: shape %s, must be %s", call, output->name,
                      fasc_shape_text(t->rank, t->shape, given, sizeof given),
-                     fasc_shape_text(rank, shape, wanted, sizeof wanted));
+                     fasc_shape_text(rank, shape, right, sizeof right));
 }
 
 static fasc_status check_output_dtype(const char *call, const fasc_output *output,
                                       const fasc_tensor *t, const fasc_tensor *q)
 {
-    bool row = output->shape == FASC_OUTPUT_ROWS;
-    if (t->dtype == FASC_F32 || t->dtype == FASC_F64 || (t->dtype == q->dtype && !row)) {
+    bool like_q = output->shape == FASC_OUTPUT_LIKE_Q || output->shape == FASC_OUTPUT_SCORES;
+    if (fasc_output_is_index(output)) {
+        return t->dtype == FASC_I32 ? FASC_OK
+                                    : fasc_fail(FASC_EINVAL, "%s: %s: dtype %s, must be i32", call,
+                                                output->name, fasc_dtype_name(t->dtype));
+    }
+    if (t->dtype == FASC_F32 || t->dtype == FASC_F64 || (t->dtype == q->dtype && like_q)) {
         return FASC_OK;
     }
-    if (row || q->dtype == FASC_F32 || q->dtype == FASC_F64) {
+    if (!like_q || q->dtype == FASC_F32 || q->dtype == FASC_F64) {
         return fasc_fail(FASC_EINVAL, "%s: %s: dtype %s, must be f32 (or f64 on the reference)",
                          call, output->name, fasc_dtype_name(t->dtype));
     }
@@ -224,9 +286,9 @@ static fasc_status check_apart(const char *call, const fasc_output *output, cons
                                            : FASC_OK;
 }
 
-static fasc_status check_outputs(const char *call, const fasc_attention_args *args)
+static fasc_status check_outputs(const char *call, const fasc_problem *problem)
 {
-    int wanted = 0;
+    const fasc_attention_args *args = problem->args;
     for (int i = 0; i < FASC_OUTPUT_COUNT; i++) {
         fasc_status status;
         const fasc_output *output = &fasc_outputs[i];
@@ -234,8 +296,7 @@ static fasc_status check_outputs(const char *call, const fasc_attention_args *ar
         if (!t) {
             continue;
         }
-        wanted++;
-        if ((status = check_output_shape(call, output, t, args->q, args->k)) ||
+        if ((status = check_output_shape(call, problem, output, t)) ||
             (status = check_output_dtype(call, output, t, args->q)) ||
             (status = fasc_check_writable(call, output->name, t)) ||
             (status = check_apart(call, output, t, "q", args->q)) ||
@@ -251,11 +312,94 @@ static fasc_status check_outputs(const char *call, const fasc_attention_args *ar
             }
         }
     }
-    return wanted ? FASC_OK
-                  : fasc_fail(FASC_EINVAL,
-                              "%s: no output: give at least one of out, lse, row_max, logits, "
-                              "masked, probs",
-                              call);
+    return problem->wanted ? FASC_OK
+                           : fasc_fail(FASC_EINVAL,
+                                       "%s: no output: give at least one of out, lse, row_max, "
+                                       "logits, masked, probs or a statistic",
+                                       call);
+}
+
+/* ---- what the outputs' options come to ----------------------------------------------- */
+
+/* One range: [begin, end) of n, end 0 = n. */
+static fasc_status take_range(const char *call, const char *what, int64_t begin, int64_t end,
+                              int64_t n, bool used, int64_t *first, int64_t *last)
+{
+    *first = begin;
+    *last = end == 0 ? n : end;
+    if (begin < 0 || *last > n || begin >= *last) {
+        return fasc_fail(FASC_EINVAL,
+                         "%s: %s_begin, %s_end: [%" PRId64 ", %" PRId64
+                         ") is not a range within [0, %" PRId64 ")",
+                         call, what, what, begin, *last, n);
+    }
+    return used || (begin == 0 && *last == n)
+               ? FASC_OK
+               : fasc_fail(FASC_EINVAL,
+                           "%s: %s_begin, %s_end: [%" PRId64 ", %" PRId64
+                           ") restricts no output that is wanted; it is for col_*, diag_*%s",
+                           call, what, what, begin, *last, what[0] == 'k' ? " and row_sum" : "");
+}
+
+static fasc_status take_ranges(const char *call, const fasc_attention_args *args, fasc_problem *p)
+{
+    fasc_status status = take_range(call, "query", args->query_begin, args->query_end, p->seqlen_q,
+                                    p->wanted & FASC_WANT_QUERY_RANGE, &p->q0, &p->q1);
+    return status ? status
+                  : take_range(call, "key", args->key_begin, args->key_end, p->seqlen_k,
+                               p->wanted & FASC_WANT_KEY_RANGE, &p->k0, &p->k1);
+}
+
+static fasc_status take_topk(const char *call, const fasc_attention_args *args, fasc_problem *p)
+{
+    enum { MOST = 64 };
+    const fasc_tensor *t = args->topk_values ? args->topk_values : args->topk_indices;
+    const char *name = args->topk_values ? "topk_values" : "topk_indices";
+    if (!t) {
+        return FASC_OK;
+    }
+    p->topk = t->rank == 4 ? t->shape[3] : 0;
+    if (p->topk < 1 || p->topk > MOST) {
+        char given[192];
+        return fasc_fail(FASC_EINVAL,
+                         "%s: %s: shape %s, must be (batch, heads, queries, k) with k of 1 to %d",
+                         call, name, fasc_shape_text(t->rank, t->shape, given, sizeof given), MOST);
+    }
+    return FASC_OK;
+}
+
+static fasc_status take_options(const char *call, const fasc_attention_args *args, fasc_problem *p)
+{
+    fasc_status status;
+    if ((status = take_ranges(call, args, p)) || (status = take_topk(call, args, p))) {
+        return status;
+    }
+    if (args->per_kv_head && !(p->wanted & FASC_WANT_COLUMNS)) {
+        return fasc_fail(FASC_EINVAL, "%s: per_kv_head: is 1, but no col_* output is wanted", call);
+    }
+    p->column_heads = args->per_kv_head ? p->heads_k : p->heads_q;
+    bool tiles = p->wanted & FASC_WANT_TILES;
+    if (tiles != (args->tile > 0)) {
+        return fasc_fail(FASC_EINVAL, "%s: tile: is %" PRId32 ", %s", call, args->tile,
+                         tiles ? "must be >= 1 for pooled_max and pooled_mass"
+                               : "but neither pooled_max nor pooled_mass is wanted");
+    }
+    p->tile = args->tile;
+    bool indices = p->wanted & (FASC_WANT(ROW_ARGMAX) | FASC_WANT(TOPK_INDICES));
+    if (indices && p->seqlen_k > INT32_MAX) {
+        return fasc_fail(FASC_EINVAL, "%s: k: length %" PRId64 " is past what i32 indices name",
+                         call, p->seqlen_k);
+    }
+    p->dropout = args->dropout_p > 0;
+    if (p->dropout && !args->out) {
+        return fasc_fail(FASC_EINVAL,
+                         "%s: dropout_p: is %g, but out, all that it affects, is not "
+                         "wanted",
+                         call, args->dropout_p);
+    }
+    p->dropout_threshold = (uint32_t)(args->dropout_p * 0x1p32);
+    p->keep_scale = (float)(1.0 / (1.0 - args->dropout_p));
+    return FASC_OK;
 }
 
 static fasc_status check_devices(const char *call, const fasc_attention_args *args)
@@ -333,9 +477,7 @@ fasc_status fasc_problem_from_args(const char *call, const fasc_attention_args *
 {
     fasc_status status;
     if ((status = fasc_check_struct(call, "args", args, sizeof *args)) ||
-        (status = check_options(call, args)) || (status = check_inputs(call, args)) ||
-        (status = check_outputs(call, args)) ||
-        (status = any_device ? FASC_OK : check_devices(call, args))) {
+        (status = check_options(call, args)) || (status = check_inputs(call, args))) {
         return status;
     }
     *problem = (fasc_problem){
@@ -349,7 +491,12 @@ fasc_status fasc_problem_from_args(const char *call, const fasc_attention_args *
         .scale = args->has_scale ? args->sm_scale : 1.0 / sqrt((double)args->q->shape[3]),
         .dtype = args->q->dtype,
         .args = args,
+        .wanted = wanted_outputs(args),
     };
+    if ((status = take_options(call, args, problem)) || (status = check_outputs(call, problem)) ||
+        (status = any_device ? FASC_OK : check_devices(call, args))) {
+        return status;
+    }
     take_band(args, problem);
     return take_mask(call, args->mask, problem);
 }

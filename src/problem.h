@@ -7,9 +7,14 @@
 
 /* The outputs that fasc_attention_args can name, one row each. */
 typedef enum fasc_output_shape {
-    FASC_OUTPUT_LIKE_Q, /* (B, Hq, Nq, D) */
-    FASC_OUTPUT_ROWS,   /* (B, Hq, Nq) */
-    FASC_OUTPUT_SCORES  /* (B, Hq, Nq, Nk) */
+    FASC_OUTPUT_LIKE_Q,    /* (B, Hq, Nq, D) */
+    FASC_OUTPUT_ROWS,      /* (B, Hq, Nq) */
+    FASC_OUTPUT_SCORES,    /* (B, Hq, Nq, Nk) */
+    FASC_OUTPUT_TOPK,      /* (B, Hq, Nq, k) */
+    FASC_OUTPUT_COLUMNS,   /* (B, Hq or Hk, keys of the range) */
+    FASC_OUTPUT_DIAGONALS, /* (B, Hq, Nq + Nk - 1) */
+    FASC_OUTPUT_TILES,     /* (B, Hq, query tiles, key tiles) */
+    FASC_OUTPUT_HEADS      /* (Hq) */
 } fasc_output_shape;
 
 typedef struct fasc_output {
@@ -18,20 +23,17 @@ typedef struct fasc_output {
     fasc_output_shape shape;
 } fasc_output;
 
-typedef enum fasc_output_number {
-    FASC_OUTPUT_OUT,
-    FASC_OUTPUT_LSE,
-    FASC_OUTPUT_ROW_MAX,
-    FASC_OUTPUT_LOGITS,
-    FASC_OUTPUT_MASKED,
-    FASC_OUTPUT_PROBS,
-    FASC_OUTPUT_COUNT
-} fasc_output_number;
-
 extern const fasc_output fasc_outputs[FASC_OUTPUT_COUNT];
 
 /* The tensor that args give for an output; NULL when it is not wanted. */
 fasc_tensor *fasc_output_tensor(const fasc_attention_args *args, const fasc_output *output);
+
+/* True for row_argmax and topk_indices, which are i32. */
+bool fasc_output_is_index(const fasc_output *output);
+
+/* The shape that an output of a problem must have; *rank of shape[4] are set. */
+void fasc_output_shape_of(const fasc_problem *problem, const fasc_output *output, int32_t *rank,
+                          int64_t shape[4]);
 
 /* Checks every argument but the kernel's name (the backend knows its kernels) and fills
  * problem, which keeps pointing at args. any_device: tensors need not share q's device.

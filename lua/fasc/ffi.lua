@@ -4,7 +4,7 @@
 local ffi = require "ffi"
 
 -- The interface that these modules are written for: FASC_ABI_VERSION of src/fasc.h.
-local ABI_VERSION = 1
+local ABI_VERSION = 2
 
 local STRUCTS = {
     "fasc_device_info", "fasc_memory_stats", "fasc_summary", "fasc_difference",

@@ -81,11 +81,12 @@ end
 ---@field block_n number? keys of a tile
 ---@field stages number?  K/V tiles in flight
 ---@field warps number?   warps, or consumer warpgroups, of a block
+---@field splits number?  parts that the keys are split into, worked on side by side; 1 = no split
 
 local SIZE = {is = "integer", min = 1, max = 2^31 - 1}
 local CONFIG = {
     name = {is = "string"}, arch = {is = "string"},
-    block_m = SIZE, block_n = SIZE, stages = SIZE, warps = SIZE,
+    block_m = SIZE, block_n = SIZE, stages = SIZE, warps = SIZE, splits = SIZE,
 }
 
 local function check_name(call, device, name)

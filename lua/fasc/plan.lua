@@ -13,13 +13,14 @@ local M = {}
 ---@field stages number          K/V tiles in flight
 ---@field warps number           warps, or consumer warpgroups, of a block
 ---@field threads number         CPU threads, or threads of a GPU block
+---@field splits number         parts that the keys are split into; 1 = no split
 ---@field workspace_bytes number beyond the outputs
 ---@field flops number           what the outputs need: 2 D per visible pair and product
 ---@field bytes number           each input read once, each output written once
 
 local TEXTS = {"kernel", "arch", "config", "reason"}
 local NUMBERS = {
-    "block_m", "block_n", "stages", "warps", "threads", "workspace_bytes", "flops", "bytes",
+    "block_m", "block_n", "stages", "warps", "threads", "splits", "workspace_bytes", "flops", "bytes",
 }
 
 local metatable = {

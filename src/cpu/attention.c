@@ -46,11 +46,27 @@ bool fasc_cpu_kernel(fasc_device *device, int32_t i, fasc_kernel_info *info)
 
 /* ---- choosing -------------------------------------------------------------------- */
 
-/* The first kernel that takes the problem, named in a refusal. */
+/* Why a kernel cannot serve the problem, as words after its name; NULL if it can. */
+static const char *refusal_of(const fasc_attention_kernel *kernel, const fasc_problem *problem,
+                              char *room, size_t size)
+{
+    const char *refusal = kernel->refuses(problem), *beyond;
+    if (refusal) {
+        return refusal;
+    }
+    if ((beyond = fasc_unserved(problem, kernel->outputs))) {
+        snprintf(room, size, "does not compute %s", beyond);
+        return room;
+    }
+    return problem->dropout && !kernel->dropout ? "has no dropout" : NULL;
+}
+
+/* The first kernel that takes the problem, named in a refusal; NULL if none does. */
 static const fasc_attention_kernel *first_that_can(const fasc_problem *problem)
 {
+    char room[64];
     for (int i = 0; i < KERNEL_COUNT; i++) {
-        if (!KERNELS[i]->refuses(problem)) {
+        if (!refusal_of(KERNELS[i], problem, room, sizeof room)) {
             return KERNELS[i];
         }
     }
@@ -61,16 +77,17 @@ static fasc_status choose(const fasc_problem *problem, const fasc_attention_kern
                           char *reason, size_t size)
 {
     const char *name = problem->args->kernel.name;
+    char room[64];
     const fasc_attention_kernel *first = first_that_can(problem);
-    if (name) {
-        const fasc_attention_kernel *kernel = find(name);
+    if (name || !first) {
+        const fasc_attention_kernel *kernel = name ? find(name) : KERNELS[0];
         if (!kernel) {
             return fasc_fail(FASC_EINVAL, "attention: kernel: unknown name '%s'", name);
         }
-        const char *refusal = kernel->refuses(problem);
+        const char *refusal = refusal_of(kernel, problem, room, sizeof room);
         if (refusal) {
-            return fasc_fail(FASC_EUNSUPPORTED, "attention: kernel: %s %s; %s can", name, refusal,
-                             first->name);
+            return fasc_fail(FASC_EUNSUPPORTED, "attention: kernel: %s %s; %s can", kernel->name,
+                             refusal, first ? first->name : "no kernel on cpu");
         }
         *chosen = kernel;
         snprintf(reason, size, "asked for by name");
@@ -80,7 +97,8 @@ static fasc_status choose(const fasc_problem *problem, const fasc_attention_kern
     if (first == KERNELS[0]) {
         snprintf(reason, size, "the fastest: %s", first->summary);
     } else {
-        snprintf(reason, size, "%s %s", KERNELS[0]->name, KERNELS[0]->refuses(problem));
+        snprintf(reason, size, "%s %s", KERNELS[0]->name,
+                 refusal_of(KERNELS[0], problem, room, sizeof room));
     }
     return FASC_OK;
 }
@@ -127,6 +145,7 @@ static fasc_status check_config(const fasc_attention_kernel *kernel,
         {"block_n", config->block_n, kernel->tiled},
         {"stages", config->stages, false},
         {"warps", config->warps, false},
+        {"splits", config->splits > 1 ? config->splits : 0, kernel->splits},
     };
     for (size_t i = 0; i < sizeof setting / sizeof *setting; i++) {
         if (setting[i].value != 0 && !setting[i].known) {
@@ -151,6 +170,7 @@ fasc_status fasc_cpu_plan(fasc_device *device, const fasc_problem *problem,
         return status;
     }
     snprintf(plan->kernel, sizeof plan->kernel, "%s", kernel->name);
+    plan->splits = 1;
     return kernel->plan(problem, plan);
 }
 

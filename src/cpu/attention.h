@@ -10,6 +10,8 @@ typedef struct fasc_attention_kernel {
     const char *name, *summary, *supports;
     bool tiled; /* honours block_m and block_n */
     bool isa;   /* has a path for each instruction set */
+    bool splits, dropout;
+    uint32_t outputs; /* FASC_WANT of each that it computes */
     /* Why it cannot serve the problem, as words after its name; NULL if it can. */
     const char *(*refuses)(const fasc_problem *problem);
     /* Fills block_m, block_n, threads, config and workspace_bytes; kernel and arch are set. */

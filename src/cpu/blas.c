@@ -251,6 +251,7 @@ const fasc_attention_kernel fasc_cpu_blas = {
     .summary = "OpenBLAS products with a softmax between; keeps a head's N x N scores in memory",
     .supports = "f16, bf16, f32; any head_dim; all outputs",
     .isa = true,
+    .outputs = FASC_WANT_FORWARD,
     .refuses = blas_refuses,
     .plan = blas_plan,
     .run = blas_run,

@@ -224,6 +224,7 @@ const fasc_attention_kernel fasc_cpu_flash = {
     .supports = "f16, bf16, f32; any head_dim; all outputs; block_m and block_n of 16 to 512",
     .tiled = true,
     .isa = true,
+    .outputs = FASC_WANT_FORWARD,
     .refuses = flash_refuses,
     .plan = flash_plan,
     .run = flash_run,

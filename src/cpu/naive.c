@@ -201,6 +201,7 @@ const fasc_attention_kernel fasc_cpu_naive = {
     .name = "naive",
     .summary = "scores, softmax, weighted sum in plain C and float32; a baseline to read",
     .supports = "f16, bf16, f32; any head_dim; all outputs",
+    .outputs = FASC_WANT_FORWARD,
     .refuses = naive_refuses,
     .plan = naive_plan,
     .run = naive_run,

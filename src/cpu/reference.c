@@ -100,6 +100,7 @@ const fasc_attention_kernel fasc_cpu_reference = {
     .name = "reference",
     .summary = "float64, straight from the definition; what the others are checked against",
     .supports = "f16, bf16, f32, f64; any head_dim; all outputs, in f64 too",
+    .outputs = FASC_WANT_FORWARD,
     .refuses = reference_refuses,
     .plan = reference_plan,
     .run = reference_run,

@@ -46,7 +46,8 @@ static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_
     } setting[] = {{"block_m", config->block_m, kernel->block_m},
                    {"block_n", config->block_n, kernel->block_n},
                    {"stages", config->stages, kernel->stages},
-                   {"warps", config->warps, kernel->warps}};
+                   {"warps", config->warps, kernel->warps},
+                   {"splits", config->splits > 1 ? config->splits : 0, kernel->splits}};
     for (size_t i = 0; i < sizeof setting / sizeof *setting; i++) {
         if (setting[i].value != 0 && !setting[i].known) {
             snprintf(why, room, "has no setting %s", setting[i].name);
@@ -54,6 +55,22 @@ static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_
         }
     }
     return true;
+}
+
+/* Whether a kernel can serve the problem with settings of its own; if not, why. */
+static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
+                const fasc_problem *problem, char *why, size_t room)
+{
+    const char *beyond = fasc_unserved(problem, kernel->outputs);
+    if (beyond) {
+        snprintf(why, room, "does not compute %s", beyond);
+        return false;
+    }
+    if (problem->dropout && !kernel->dropout) {
+        snprintf(why, room, "has no dropout");
+        return false;
+    }
+    return kernel->can(d, problem, why, room);
 }
 
 /* Whether a kernel is what the configuration names and can serve; if not, why. */
@@ -65,7 +82,7 @@ static bool serves(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
         snprintf(why, room, "is compiled for %s, not %s", arch_of(kernel, d), config->arch);
         return false;
     }
-    return settings_known(kernel, config, why, room) && kernel->can(d, problem, why, room);
+    return settings_known(kernel, config, why, room) && can(kernel, d, problem, why, room);
 }
 
 /* The first kernel of that name (any when NULL) that serves. Refusals before it go to `refused`. */
@@ -97,7 +114,7 @@ static const char *alternative(const fasc_cuda_device *d, const fasc_problem *pr
 {
     for (int i = 0; i < KERNEL_COUNT; i++) {
         char why[160];
-        if (KERNELS[i]->can(d, problem, why, sizeof why)) {
+        if (can(KERNELS[i], d, problem, why, sizeof why)) {
             return KERNELS[i]->name;
         }
     }
@@ -116,6 +133,7 @@ fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
     }
     snprintf(plan->kernel, sizeof plan->kernel, "%s", kernel->name);
     snprintf(plan->arch, sizeof plan->arch, "%s", arch_of(kernel, d));
+    plan->splits = 1;
     snprintf(plan->reason, sizeof plan->reason, "%.200s%s",
              *refused                     ? refused
              : problem->args->kernel.name ? "asked for by name"
@@ -140,9 +158,9 @@ static const fasc_cuda_attention *planned(const fasc_cuda_device *d,
 
 static bool owns_memory(const fasc_attention_args *args)
 {
-    const fasc_tensor *tensor[] = {args->q,      args->k,    args->v,       args->mask,
-                                   args->out,    args->lse,  args->row_max, args->logits,
-                                   args->masked, args->probs};
+#define TENSOR(number, name, shape) args->name,
+    const fasc_tensor *tensor[] = {args->q, args->k, args->v, args->mask, FASC_OUTPUTS(TENSOR)};
+#undef TENSOR
     for (size_t i = 0; i < sizeof tensor / sizeof *tensor; i++) {
         if (tensor[i] && tensor[i]->storage->owned) {
             return true;

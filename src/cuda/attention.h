@@ -33,7 +33,9 @@ typedef struct fasc_cuda_stage {
 typedef struct fasc_cuda_attention {
     const char *name, *arch; /* arch NULL: compiled for whatever the device is */
     const char *summary, *supports;
-    bool block_m, block_n, stages, warps; /* which settings of fasc_kernel_config it knows */
+    bool block_m, block_n, stages, warps, splits; /* settings of fasc_kernel_config it knows */
+    uint32_t outputs;                             /* FASC_WANT of each that it computes */
+    bool dropout;
     /* Whether it can serve the problem; if not, `why` says so in words after its name. */
     bool (*can)(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room);
     /* Fills block_m to threads, config and workspace_bytes; may add to reason. kernel, arch and

@@ -328,6 +328,7 @@ const fasc_cuda_attention fasc_cuda_blas = {
         "f16, bf16, f32; any head_dim, strides and mask; out, lse, row_max, logits, masked, "
         "probs; block_m: rows of S at a time",
     .block_m = true,
+    .outputs = FASC_WANT_FORWARD,
     .can = can,
     .plan = fasc_blas_plan,
     .run = fasc_blas_run,

@@ -361,6 +361,7 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .block_n = true,
     .stages = true,
     .warps = true,
+    .outputs = FASC_WANT_FORWARD,
     .can = can,
     .plan = plan,
     .run = run,

@@ -98,6 +98,7 @@ const fasc_cuda_attention fasc_cuda_naive = {
     .supports =
         "f16, bf16, f32; any head_dim, strides and mask; out, lse, row_max, logits, masked, "
         "probs",
+    .outputs = FASC_WANT_FORWARD,
     .can = can,
     .plan = plan,
     .run = run,

@@ -35,7 +35,15 @@ typedef struct attention_case {
     mask_kind mask;
     layout layout;
     fasc_dtype scores_dtype; /* 0 = dtype */
-    const char *want;        /* letters: o l r L M P for out, lse, row_max, logits, masked, probs */
+    const char *want; /* letters: o l r L M P for out, lse, row_max, logits, masked, probs, and
+                         those in `wanted` below for the statistics */
+    int64_t topk;     /* of t and T */
+    int32_t tile;     /* of p and m */
+    int64_t q0, q1, k0, k1; /* ranges */
+    int per_kv_head;
+    double dropout_p;
+    uint64_t seed;
+    uint32_t offset;
 } attention_case;
 
 typedef struct guarded {
@@ -151,7 +159,28 @@ static inline fasc_tensor *mask_new(const attention_case *c)
 
 static inline bool wanted(const attention_case *c, int n)
 {
-    static const char LETTER[FASC_OUTPUT_COUNT] = {'o', 'l', 'r', 'L', 'M', 'P'};
+    static const char LETTER[FASC_OUTPUT_COUNT] = {
+        [FASC_OUTPUT_OUT] = 'o',
+        [FASC_OUTPUT_LSE] = 'l',
+        [FASC_OUTPUT_ROW_MAX] = 'r',
+        [FASC_OUTPUT_LOGITS] = 'L',
+        [FASC_OUTPUT_MASKED] = 'M',
+        [FASC_OUTPUT_PROBS] = 'P',
+        [FASC_OUTPUT_ENTROPY] = 'e',
+        [FASC_OUTPUT_MEAN_DISTANCE] = 'd',
+        [FASC_OUTPUT_ROW_SUM] = 's',
+        [FASC_OUTPUT_ROW_ARGMAX] = 'a',
+        [FASC_OUTPUT_TOPK_VALUES] = 't',
+        [FASC_OUTPUT_TOPK_INDICES] = 'T',
+        [FASC_OUTPUT_COL_SUM_PROBS] = 'c',
+        [FASC_OUTPUT_COL_SUM_LOGITS] = 'C',
+        [FASC_OUTPUT_COL_MAX_PROBS] = 'x',
+        [FASC_OUTPUT_DIAG_SUM_PROBS] = 'g',
+        [FASC_OUTPUT_DIAG_SUM_LOGITS] = 'G',
+        [FASC_OUTPUT_POOLED_MAX] = 'p',
+        [FASC_OUTPUT_POOLED_MASS] = 'm',
+        [FASC_OUTPUT_MAX_LOGIT] = 'h',
+    };
     return strchr(c->want, LETTER[n]) != NULL;
 }
 
@@ -173,22 +202,43 @@ static inline attention_run attention_run_new(const attention_case *c)
     r.args.window_right = c->right;
     r.args.has_scale = c->scale != 0;
     r.args.sm_scale = c->scale;
+    r.args.tile = c->tile;
+    r.args.query_begin = c->q0;
+    r.args.query_end = c->q1;
+    r.args.key_begin = c->k0;
+    r.args.key_end = c->k1;
+    r.args.per_kv_head = c->per_kv_head;
+    r.args.dropout_p = c->dropout_p;
+    r.args.seed = c->seed;
+    r.args.dropout_offset = c->offset;
+    const fasc_problem sizes = {.batch = c->batch,
+                                .heads_q = c->hq,
+                                .seqlen_q = c->nq,
+                                .seqlen_k = c->nk,
+                                .head_dim = c->dims,
+                                .topk = c->topk,
+                                .tile = c->tile,
+                                .k0 = c->k0,
+                                .k1 = c->k1 ? c->k1 : c->nk,
+                                .column_heads = c->per_kv_head ? c->hk : c->hq};
     for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
-        const int64_t like_q[4] = {c->batch, c->hq, c->nq, c->dims};
-        const int64_t scores[4] = {c->batch, c->hq, c->nq, c->nk};
-        fasc_output_shape shape = fasc_outputs[n].shape;
-        fasc_dtype dtype = shape == FASC_OUTPUT_ROWS ? FASC_F32 : c->dtype;
+        const fasc_output *output = &fasc_outputs[n];
+        fasc_output_shape kind = output->shape;
+        int64_t shape[4];
+        int32_t rank;
         if (!wanted(c, n)) {
             continue;
         }
-        if (shape == FASC_OUTPUT_SCORES && c->scores_dtype) {
-            dtype = c->scores_dtype;
+        fasc_dtype dtype = fasc_output_is_index(output) ? FASC_I32
+                           : c->dtype == FASC_F64       ? FASC_F64
+                                                        : FASC_F32;
+        if (kind == FASC_OUTPUT_LIKE_Q || kind == FASC_OUTPUT_SCORES) {
+            dtype = kind == FASC_OUTPUT_SCORES && c->scores_dtype ? c->scores_dtype : c->dtype;
         }
-        r.output[n] = guarded_new(dtype, shape == FASC_OUTPUT_ROWS ? 3 : 4,
-                                  shape == FASC_OUTPUT_LIKE_Q ? like_q : scores,
-                                  shape == FASC_OUTPUT_ROWS ? CONTIGUOUS : c->layout);
-        memcpy((char *)&r.args + fasc_outputs[n].offset, &r.output[n].view,
-               sizeof r.output[n].view);
+        fasc_output_shape_of(&sizes, output, &rank, shape);
+        r.output[n] =
+            guarded_new(dtype, rank, shape, kind == FASC_OUTPUT_ROWS ? CONTIGUOUS : c->layout);
+        memcpy((char *)&r.args + output->offset, &r.output[n].view, sizeof r.output[n].view);
     }
     return r;
 }

@@ -129,7 +129,8 @@ static void outputs_are_checked(void)
     WITH((a->out = NULL, a->lse = NULL, a->row_max = NULL, a->logits = NULL, a->masked = NULL,
           a->probs = NULL),
          FASC_EINVAL,
-         "attention: no output: give at least one of out, lse, row_max, logits, masked, probs");
+         "attention: no output: give at least one of out, lse, row_max, logits, masked, probs or a "
+         "statistic");
     WITH_TENSOR(out, tensor(FASC_F32, 4, 1, 4, 6, 8), FASC_EINVAL,
                 "attention: out: shape [1,4,6,8], must be [1,4,6,16]");
     WITH_TENSOR(lse, tensor(FASC_F32, 4, 1, 4, 6, 1), FASC_EINVAL,
@@ -147,6 +148,53 @@ static void outputs_are_checked(void)
     WITH(a->out = r.q, FASC_EINVAL, "attention: out: shares memory with q");
     fasc_tensor_free(view);
     fasc_tensor_free(base);
+}
+
+/* The statistics' options: each needs an output that looks at it. */
+static void statistics_are_checked(void)
+{
+    WITH_TENSOR(entropy, tensor(FASC_F32, 4, 1, 4, 6, 1), FASC_EINVAL,
+                "attention: entropy: shape [1,4,6,1], must be [1,4,6]");
+    WITH_TENSOR(row_argmax, tensor(FASC_F32, 3, 1, 4, 6, 0), FASC_EINVAL,
+                "attention: row_argmax: dtype f32, must be i32");
+    WITH_TENSOR(row_sum, tensor(FASC_F16, 3, 1, 4, 6, 0), FASC_EINVAL,
+                "attention: row_sum: dtype f16, must be f32 (or f64 on the reference)");
+    WITH_TENSOR(topk_values, tensor(FASC_F32, 4, 1, 4, 6, 65), FASC_EINVAL,
+                "attention: topk_values: shape [1,4,6,65], must be (batch, heads, queries, k) with "
+                "k of 1 to 64");
+    WITH_TENSOR(topk_indices, tensor(FASC_I32, 3, 1, 4, 6, 0), FASC_EINVAL,
+                "attention: topk_indices: shape [1,4,6], must be (batch, heads, queries, k)");
+    WITH_TENSOR(col_sum_probs, tensor(FASC_F32, 3, 1, 2, 8, 0), FASC_EINVAL,
+                "attention: col_sum_probs: shape [1,2,8], must be [1,4,8]");
+    WITH_TENSOR(diag_sum_logits, tensor(FASC_F32, 3, 1, 4, 14, 0), FASC_EINVAL,
+                "attention: diag_sum_logits: shape [1,4,14], must be [1,4,13]");
+    WITH_TENSOR(pooled_max, tensor(FASC_F32, 4, 1, 4, 3, 4), FASC_EINVAL,
+                "attention: tile: is 0, must be >= 1 for pooled_max and pooled_mass");
+    WITH_TENSOR(max_logit, tensor(FASC_F32, 1, 3, 0, 0, 0), FASC_EINVAL,
+                "attention: max_logit: shape [3], must be [4]");
+    WITH(a->tile = 4, FASC_EINVAL,
+         "attention: tile: is 4, but neither pooled_max nor pooled_mass is wanted");
+    WITH(a->tile = -1, FASC_EINVAL, "attention: tile: is -1, must be >= 0");
+    WITH(a->per_kv_head = 1, FASC_EINVAL,
+         "attention: per_kv_head: is 1, but no col_* output is wanted");
+    WITH(a->per_kv_head = 2, FASC_EINVAL, "attention: per_kv_head: is 2, must be 0 or 1");
+    WITH(a->query_begin = 1, FASC_EINVAL,
+         "attention: query_begin, query_end: [1, 6) restricts no output that is wanted; it is for "
+         "col_*, diag_*");
+    WITH(a->key_end = 7, FASC_EINVAL,
+         "attention: key_begin, key_end: [0, 7) restricts no output that is wanted; it is for "
+         "col_*, diag_* and row_sum");
+    WITH(a->query_end = 7, FASC_EINVAL,
+         "attention: query_begin, query_end: [0, 7) is not a range within [0, 6)");
+    WITH((a->key_begin = 5, a->key_end = 5), FASC_EINVAL,
+         "attention: key_begin, key_end: [5, 5) is not a range within [0, 8)");
+    WITH(a->dropout_p = 1, FASC_EINVAL, "attention: dropout_p: is 1, must be >= 0 and < 1");
+    WITH(a->dropout_p = NAN, FASC_EINVAL, "attention: dropout_p: is nan, must be >= 0 and < 1");
+    WITH((a->dropout_p = 0.5, a->out = NULL), FASC_EINVAL,
+         "attention: dropout_p: is 0.5, but out, all that it affects, is not wanted");
+    WITH(a->kernel.splits = -1, FASC_EINVAL, "attention: kernel.splits: is -1, must be >= 0");
+    WITH((a->kernel.name = "naive", a->kernel.splits = 2), FASC_EUNSUPPORTED,
+         "attention: kernel.splits: naive on cpu has no such setting");
 }
 
 static void kernels_are_checked(void)
@@ -365,7 +413,7 @@ static void canceled_while_it_runs(void)
 }
 
 TEST_MAIN(options_are_checked, inputs_are_checked, masks_are_checked, outputs_are_checked,
-          kernels_are_checked, f64_runs_on_the_reference_only, kernels_are_described,
-          the_plan_counts_work, flash_needs_little_memory_at_any_length,
+          statistics_are_checked, kernels_are_checked, f64_runs_on_the_reference_only,
+          kernels_are_described, the_plan_counts_work, flash_needs_little_memory_at_any_length,
           a_workspace_of_the_planned_size_is_enough, canceled_before_it_begins,
           canceled_while_it_runs)

@@ -123,9 +123,9 @@ static void a_plugin_that_does_not_fit(void)
 {
     use_test_plugin();
     CHECK(setenv("FASC_TEST_PLUGIN", "version", 1) == 0, "setenv");
-    check_absent("has backend version 99, this library needs 1");
+    check_absent("has backend version 99, this library needs 2");
     CHECK(setenv("FASC_TEST_PLUGIN", "refuse", 1) == 0, "setenv");
-    check_absent("refused this library's version 1");
+    check_absent("refused this library's version 2");
 }
 
 static void a_plugin_without_devices(void)
