@@ -156,6 +156,21 @@ typedef struct fasc_rand_spec {
 /* Work that fasc_time repeats: enqueues one call on the device's stream. */
 typedef fasc_status (*fasc_work)(void *context);
 
+/* One sample: `batch` back-to-back calls of work, timed all together. */
+typedef struct fasc_sample {
+    fasc_work work;
+    void *context;
+    int32_t batch;
+    bool cold;      /* empty the caches first, by reading */
+    uint64_t graph; /* 0: queue the calls. Else capture them as a graph and replay it; samples of
+                       one number and batch are replays of one graph */
+    bool watch;     /* read the device's state while the calls run, where it has one */
+
+    double seconds;          /* found: on the device */
+    double host_seconds;     /* found: spent by the host in the calls */
+    fasc_device_state state; /* found: where watched; its size is 0 where the device tells none */
+} fasc_sample;
+
 typedef struct fasc_backend {
     uint32_t version;
     const char *name; /* "cpu", "cuda" */
@@ -203,10 +218,11 @@ typedef struct fasc_backend {
                            const fasc_attention_plan *plan, int32_t index,
                            fasc_compile_report *report, int32_t *count);
 
-    /* Times `batch` back-to-back calls of work, all of them together: seconds on the device,
-     * and seconds that the host spent in the calls. cold: empty the caches first, by reading. */
-    fasc_status (*sample)(fasc_device *device, fasc_work work, void *context, int32_t batch,
-                          bool cold, double *seconds, double *host_seconds);
+    /* Takes a sample. */
+    fasc_status (*sample)(fasc_device *device, fasc_sample *sample);
+    /* FASC_EUNSUPPORTED where the device tells nothing; NULL in a backend whose devices never do.
+     */
+    fasc_status (*state)(fasc_device *device, fasc_device_state *state);
 } fasc_backend;
 
 /* ---- what the core offers its backends ------------------------------------- */

@@ -244,6 +244,27 @@ fasc_status fasc_device_get_info(fasc_device *device, fasc_device_info *info)
     return status;
 }
 
+fasc_status fasc_device_get_state(fasc_device *device, fasc_device_state *state)
+{
+    fasc_status status = fasc_check_pointer("device_get_state", "device", device);
+    if (status == FASC_OK) {
+        status = fasc_check_struct("device_get_state", "state", state, sizeof *state);
+    }
+    if (status != FASC_OK) {
+        return status;
+    }
+    if (!device->backend->state) {
+        return fasc_fail(FASC_EUNSUPPORTED, "device_get_state: %s tells no clock and no power",
+                         device->name);
+    }
+    fasc_device_state found = {.size = sizeof found};
+    status = device->backend->state(device, &found);
+    if (status == FASC_OK) {
+        *state = found;
+    }
+    return status;
+}
+
 fasc_status fasc_device_count(const char *backend, int32_t *count)
 {
     const fasc_backend *found;

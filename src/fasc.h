@@ -136,6 +136,27 @@ fasc_status fasc_device_count(const char *backend, int32_t *count);
 /* Waits for all work queued on the device. */
 fasc_status fasc_device_synchronize(fasc_device *device);
 
+/* Why a device holds its clock down, apart from having nothing to do. */
+typedef enum fasc_throttle {
+    FASC_THROTTLE_POWER = 1,    /* at its power limit */
+    FASC_THROTTLE_THERMAL = 2,  /* too hot */
+    FASC_THROTTLE_HARDWARE = 4, /* a slowdown or a power brake from outside of the chip */
+    FASC_THROTTLE_SYNC = 8      /* keeps step with slower GPUs */
+} fasc_throttle;
+
+/* How a device runs at this moment; 0 = the device does not tell. */
+typedef struct fasc_device_state {
+    uint32_t size;
+    int32_t throttle;                    /* sum of fasc_throttle; 0 = not held down */
+    double clock_mhz, clock_max_mhz;     /* of its multiprocessors, and the most it can be */
+    double memory_clock_mhz;             /* of its memory */
+    double power_watts, power_max_watts; /* drawn, and the limit */
+    double temperature;                  /* degrees Celsius */
+} fasc_device_state;
+
+/* FASC_EUNSUPPORTED: this device tells nothing of itself, and why. */
+fasc_status fasc_device_get_state(fasc_device *device, fasc_device_state *state);
+
 typedef struct fasc_memory_stats {
     uint32_t size;
     int64_t live;       /* bytes held by tensors */
@@ -520,9 +541,15 @@ typedef struct fasc_timing_options {
     int32_t min_samples;   /* 0 = 5 */
     int32_t max_samples;   /* 0 = 200 */
     int32_t cold;          /* 1: empty the caches before each sample, by reading */
+    int32_t rotate;        /* args is an array of so many structs, called in turn; 0 = 1. With
+                              tensors of their own, past the caches' size in all, no call finds
+                              its data there. Excludes cold */
+    int32_t graph;         /* 1, GPU: the calls of a sample are captured as a CUDA graph, once, and
+                              replayed, which spares the host's part of each */
     double warmup_seconds; /* 0 = 0.05 */
     double max_seconds;    /* stop sampling after this long; 0 = 2 */
     double target_rse;     /* stop when the median's relative standard error is below; 0 = 0.005 */
+    uint8_t *marks;        /* NULL, or room for capacity: each sample's sum of fasc_throttle */
 } fasc_timing_options;
 
 typedef struct fasc_timing {
@@ -530,9 +557,13 @@ typedef struct fasc_timing {
     int32_t samples;                        /* how many were taken */
     int32_t batch;                          /* calls in each sample */
     int32_t converged;                      /* 1: stopped because target_rse was reached */
+    int32_t throttled;                      /* samples taken while the clock was held down */
+    int32_t throttle;                       /* why: sum of fasc_throttle */
     double min, median, mean, p5, p95, max; /* seconds of one call */
     double rse;                             /* relative standard error of the median */
     double host_overhead; /* seconds the host spends in one call of a GPU operation */
+    double clock_mhz, power_watts, temperature; /* medians of readings while sampling; 0 = the
+                                                   device tells none: see fasc_device_state */
 } fasc_timing;
 
 /* Times an operation on the device that its tensors live on: warm-up, then samples, each of

@@ -3,6 +3,7 @@
 #include "timing.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,9 @@
 #define WARMUP_GAIN     0.02
 #define WARMUP_CALM     3
 #define WARMUP_PATIENCE 8.0
+
+/* Between two readings of the device's clock and power, which take it a while. */
+#define WATCH_SECONDS 0.01
 
 /* ---- operations ------------------------------------------------------------ */
 
@@ -118,6 +122,11 @@ fasc_status fasc_timing_defaults(const fasc_timing_options *options, fasc_timing
         return fasc_fail(FASC_EINVAL, "time: options: min_samples %d is more than max_samples %d",
                          (int)o.min_samples, (int)o.max_samples);
     }
+    if (o.rotate < 0 || (o.rotate > 1 && o.cold)) {
+        return fasc_fail(FASC_EINVAL, "time: options: rotate %d %s", (int)o.rotate,
+                         o.cold ? "excludes cold" : "is less than 0");
+    }
+    o.rotate = o.rotate ? o.rotate : 1;
     o.warmup_seconds = o.warmup_seconds > 0 ? o.warmup_seconds : 0.05;
     o.max_seconds = o.max_seconds > 0 ? o.max_seconds : 2.0;
     o.target_rse = o.target_rse > 0 ? o.target_rse : 0.005;
@@ -127,11 +136,30 @@ fasc_status fasc_timing_defaults(const fasc_timing_options *options, fasc_timing
 
 /* ---- measuring ------------------------------------------------------------- */
 
+/* What the device said of itself while samples were taken. */
+typedef struct watch {
+    bool silent;   /* it tells nothing */
+    double next;   /* when to ask again */
+    int32_t count; /* readings so far; one column of each of the numbers */
+    double *clock, *power, *temperature;
+    uint8_t *marks; /* of each sample, as far as they are marked */
+    int32_t marked; /* samples */
+} watch;
+
+/* The calls of an operation, whose arguments may take turns. */
+typedef struct turns {
+    fasc_work work;
+    char *args;
+    size_t args_size;
+    int32_t count, next;
+} turns;
+
 typedef struct run {
     fasc_device *device;
-    fasc_work work;
-    void *context;
+    turns turns;
     bool cold;
+    uint64_t graph; /* this run's number, or 0 */
+    watch watch;
 } run;
 
 static double now(void)
@@ -141,75 +169,133 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static fasc_status call_in_turn(void *context)
+{
+    turns *t = context;
+    char *args = t->args + (size_t)t->next * t->args_size;
+    t->next = t->next + 1 < t->count ? t->next + 1 : 0;
+    return t->work(args);
+}
+
 /* Seconds of one call, averaged over batch of them. */
-static fasc_status sample(const run *r, int32_t batch, double *seconds, double *host)
+static fasc_status sample(run *r, int32_t batch, fasc_sample *taken)
 {
     if (fasc_cancel_requested()) {
         return fasc_fail(FASC_ECANCELED, "time: canceled");
     }
-    fasc_status status =
-        r->device->backend->sample(r->device, r->work, r->context, batch, r->cold, seconds, host);
+    taken->work = call_in_turn;
+    taken->context = &r->turns;
+    taken->batch = batch;
+    taken->cold = r->cold;
+    taken->graph = r->graph;
+    r->turns.next = 0; /* the same calls in each sample */
+    fasc_status status = r->device->backend->sample(r->device, taken);
     if (!status) {
-        *seconds /= batch;
-        *host /= batch;
+        taken->seconds /= batch;
+        taken->host_seconds /= batch;
     }
     return status;
 }
 
 /* Calls until the caches, the allocator, the clock rate and any run-time compilation have
  * settled; *best is the fastest call. */
-static fasc_status warm_up(const run *r, const fasc_timing_options *o, double *best)
+static fasc_status warm_up(run *r, const fasc_timing_options *o, double *best)
 {
-    double start = now(), elapsed = 0.0, host;
+    double start = now(), elapsed = 0.0;
     *best = INFINITY;
     for (int calm = 0; elapsed < o->warmup_seconds ||
                        (calm < WARMUP_CALM && elapsed < WARMUP_PATIENCE * o->warmup_seconds);) {
-        double seconds;
-        fasc_status status = sample(r, 1, &seconds, &host);
+        fasc_sample taken = {0};
+        fasc_status status = sample(r, r->turns.count, &taken);
         if (status) {
             return status;
         }
-        calm = seconds < (1.0 - WARMUP_GAIN) * *best ? 0 : calm + 1;
-        *best = fmin(*best, seconds);
+        calm = taken.seconds < (1.0 - WARMUP_GAIN) * *best ? 0 : calm + 1;
+        *best = fmin(*best, taken.seconds);
         elapsed = now() - start;
     }
     return FASC_OK;
 }
 
-/* Calls per sample. A cold call needs the caches emptied before it, so it stands alone. */
-static fasc_status choose_batch(const run *r, double seconds, int32_t *batch)
+/* Calls per sample: whole turns. A cold call needs the caches emptied before it, so it stands
+ * alone. */
+static fasc_status choose_batch(run *r, double seconds, int32_t *batch)
 {
-    *batch = 1;
+    int32_t count = r->turns.count;
+    *batch = count;
     while (!r->cold && seconds * *batch < MIN_SAMPLE_SECONDS && *batch < MAX_BATCH) {
         /* Back to back, calls may be faster than the single ones of the warm-up: measure. */
-        double wanted = 1.1 * MIN_SAMPLE_SECONDS / fmax(seconds, 1e-9), host;
+        double wanted = 1.1 * MIN_SAMPLE_SECONDS / fmax(seconds, 1e-9);
         *batch = (int32_t)fmin(fmax(wanted, 2.0 * *batch), MAX_BATCH);
-        fasc_status status = sample(r, *batch, &seconds, &host);
+        *batch = (*batch + count - 1) / count * count;
+        fasc_sample taken = {0};
+        fasc_status status = sample(r, *batch, &taken);
         if (status) {
             return status;
         }
+        seconds = taken.seconds;
     }
     return FASC_OK;
 }
 
+/* A reading speaks for the samples since the one before it. */
+static void note_state(watch *w, const fasc_sample *taken, int32_t count)
+{
+    if (taken->watch && taken->state.size == 0) {
+        w->silent = true;
+    } else if (taken->watch) {
+        w->clock[w->count] = taken->state.clock_mhz;
+        w->power[w->count] = taken->state.power_watts;
+        w->temperature[w->count++] = taken->state.temperature;
+        memset(w->marks + w->marked, taken->state.throttle, (size_t)(count - w->marked));
+        w->marked = count;
+        w->next = now() + WATCH_SECONDS;
+    }
+}
+
 /* Takes samples until the rule says stop. kept and host have room for max_samples. */
-static fasc_status take_samples(const run *r, fasc_stopping *stopping, int32_t batch, double *kept,
+static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, double *kept,
                                 double *host, int32_t *count, fasc_stop *stop)
 {
     double start = now();
     *stop = FASC_STOP_NO;
     for (*count = 0; *stop == FASC_STOP_NO;) {
-        fasc_status status = sample(r, batch, &kept[*count], &host[*count]);
+        fasc_sample taken = {.watch = !r->watch.silent && now() >= r->watch.next};
+        fasc_status status = sample(r, batch, &taken);
         if (status) {
             return status;
         }
+        kept[*count] = taken.seconds;
+        host[*count] = taken.host_seconds;
         ++*count;
+        note_state(&r->watch, &taken, *count);
         *stop = fasc_stopping_look(stopping, kept, *count, now() - start);
     }
+    /* The last ones are as the last reading found the device. */
+    memset(r->watch.marks + r->watch.marked,
+           r->watch.marked ? r->watch.marks[r->watch.marked - 1] : 0,
+           (size_t)(*count - r->watch.marked));
     return FASC_OK;
 }
 
-static fasc_status measure(const run *r, fasc_stopping *stopping, double *kept, double *host,
+static double median_of(double *numbers, int32_t n)
+{
+    fasc_timing t = {.size = sizeof t};
+    return n > 0 && fasc_timing_from_samples(numbers, n, &t) == FASC_OK ? t.median : 0.0;
+}
+
+static void describe_state(const watch *w, fasc_timing *timing)
+{
+    timing->clock_mhz = median_of(w->clock, w->count);
+    timing->power_watts = median_of(w->power, w->count);
+    timing->temperature = median_of(w->temperature, w->count);
+    for (int32_t i = 0; i < timing->samples; i++) {
+        timing->throttle |= w->marks[i];
+        timing->throttled += w->marks[i] != 0;
+    }
+}
+
+static fasc_status measure(run *r, fasc_stopping *stopping, double *kept, double *host,
                            fasc_timing *timing)
 {
     double seconds;
@@ -233,20 +319,45 @@ static fasc_status measure(const run *r, fasc_stopping *stopping, double *kept, 
         result.batch = batch;
         result.converged = stop == FASC_STOP_CONVERGED;
         result.host_overhead = host_side.median;
+        describe_state(&r->watch, &result);
         *timing = result;
     }
     return status;
 }
 
+/* All structs must be of the operation's kind, and on one device. */
+static fasc_status check_args(const struct operation *o, const char *args, int32_t count,
+                              fasc_device **device)
+{
+    for (int32_t i = 0; i < count; i++) {
+        const void *one = args + (size_t)i * o->args_size;
+        if (*(const uint32_t *)one != o->args_size) {
+            return fasc_fail(FASC_EINVAL, "time: args: size is not that of the operation's struct");
+        }
+        fasc_device *its = o->device(one);
+        if (!its) {
+            return fasc_fail(FASC_EINVAL, "time: args: the operation needs %s", o->needs);
+        }
+        if (i > 0 && its != *device) {
+            return fasc_fail(FASC_EINVAL, "time: args[%d]: is on %s, args[0] on %s", (int)i,
+                             its->name, (*device)->name);
+        }
+        *device = its;
+    }
+    return FASC_OK;
+}
+
 fasc_status fasc_time(int32_t op, const void *args, const fasc_timing_options *options,
                       fasc_timing *timing, double *samples, int32_t capacity)
 {
+    static atomic_ullong runs;
+    fasc_stopping stopping = {0};
+    fasc_device *device = NULL;
     if (op < FASC_OP_ATTENTION || op > FASC_OP_FILL) {
         return fasc_fail(FASC_EINVAL, "time: op: %d is no fasc_op_kind", (int)op);
     }
-    const struct operation *o = &OPERATION[op];
-    if (!args || *(const uint32_t *)args != o->args_size) {
-        return fasc_fail(FASC_EINVAL, "time: args: size is not that of the operation's struct");
+    if (!args) {
+        return fasc_fail(FASC_EINVAL, "time: args: is NULL");
     }
     if (!timing || timing->size != sizeof *timing) {
         return fasc_fail(FASC_EINVAL, "time: timing: size is not that of the struct");
@@ -254,27 +365,39 @@ fasc_status fasc_time(int32_t op, const void *args, const fasc_timing_options *o
     if (capacity < 0 || (capacity > 0 && !samples)) {
         return fasc_fail(FASC_EINVAL, "time: capacity: %d without room for it", (int)capacity);
     }
-    fasc_device *device = o->device(args);
-    if (!device) {
-        return fasc_fail(FASC_EINVAL, "time: args: the operation needs %s", o->needs);
-    }
-    fasc_stopping stopping = {0};
+    const struct operation *o = &OPERATION[op];
     fasc_status status = fasc_timing_defaults(options, &stopping.options);
+    if (!status) {
+        status = check_args(o, args, stopping.options.rotate, &device);
+    }
     if (status) {
         return status;
     }
     size_t n = (size_t)stopping.options.max_samples;
-    double *room = malloc(3 * n * sizeof *room);
+    double *room = malloc(n * (6 * sizeof *room + 1));
     if (!room) {
         return fasc_fail(FASC_ENOMEM, "time: max_samples: %zu do not fit in memory", n);
     }
+    double *host = room + n;
     stopping.scratch = room + 2 * n;
-    /* The work functions take void *, and none of them writes to its arguments. */
-    run r = {device, o->work, (void *)(uintptr_t)args, stopping.options.cold != 0};
-    status = measure(&r, &stopping, room, room + n, timing);
+    run r = {
+        .device = device,
+        /* The work functions take void *, and none of them writes to its arguments. */
+        .turns = {o->work, (char *)(uintptr_t)args, o->args_size, stopping.options.rotate, 0},
+        .cold = stopping.options.cold != 0,
+        .graph = stopping.options.graph ? 1 + atomic_fetch_add(&runs, 1) : 0,
+        .watch = {.clock = room + 3 * n,
+                  .power = room + 4 * n,
+                  .temperature = room + 5 * n,
+                  .marks = (uint8_t *)(room + 6 * n)},
+    };
+    status = measure(&r, &stopping, room, host, timing);
     if (!status && capacity > 0) {
         int32_t kept = timing->samples < capacity ? timing->samples : capacity;
         memcpy(samples, room, (size_t)kept * sizeof *samples);
+        if (stopping.options.marks) {
+            memcpy(stopping.options.marks, r.watch.marks, (size_t)kept);
+        }
     }
     free(room);
     return status;

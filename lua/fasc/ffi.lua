@@ -12,6 +12,7 @@ local STRUCTS = {
     "fasc_kernel_info", "fasc_check_entry", "fasc_check_result", "fasc_copy_args",
     "fasc_timing_options", "fasc_timing", "fasc_file_tensor", "fasc_heatmap_args",
     "fasc_heatmap_info", "fasc_function_report", "fasc_compile_report",
+    "fasc_device_state",
 }
 
 -- LuaJIT keeps C declarations for the life of the process and rejects a second reading, while

@@ -33,7 +33,6 @@ fasc_status fasc_cpu_run(fasc_device *device, const fasc_problem *problem,
 /* src/cpu/sample.c. To empty the caches, every thread reads twice the last-level cache's size;
  * *bytes_read: what they read, all together. */
 fasc_status fasc_cpu_empty_caches(fasc_device *device, int64_t *bytes_read);
-fasc_status fasc_cpu_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
-                            bool cold, double *seconds, double *host_seconds);
+fasc_status fasc_cpu_sample(fasc_device *device, fasc_sample *sample);
 
 #endif

@@ -62,18 +62,21 @@ fasc_status fasc_cpu_empty_caches(fasc_device *device, int64_t *bytes_read)
     return status;
 }
 
-fasc_status fasc_cpu_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
-                            bool cold, double *seconds, double *host_seconds)
+fasc_status fasc_cpu_sample(fasc_device *device, fasc_sample *s)
 {
     int64_t bytes_read;
-    fasc_status status = cold ? fasc_cpu_empty_caches(device, &bytes_read) : FASC_OK;
     struct timespec start, end;
+    if (s->graph) {
+        return fasc_fail(FASC_EUNSUPPORTED, "time: graph: %s has no CUDA graphs", device->name);
+    }
+    fasc_status status = s->cold ? fasc_cpu_empty_caches(device, &bytes_read) : FASC_OK;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    for (int32_t i = 0; i < batch && !status; i++) {
-        status = work(context);
+    for (int32_t i = 0; i < s->batch && !status; i++) {
+        status = s->work(s->context);
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
-    *seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
-    *host_seconds = 0.0; /* nothing is queued: the calls are the work */
+    s->seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+    s->host_seconds = 0.0; /* nothing is queued: the calls are the work */
+    s->state.size = 0;
     return status;
 }

@@ -177,7 +177,7 @@ static fasc_status take_workspace(fasc_cuda_device *d, const fasc_problem *probl
     *block = NULL;
     void *at = problem->args->workspace;
     if (!at && plan->workspace_bytes > 0) {
-        if (fasc_cuda_is_capturing(stream)) {
+        if (fasc_cuda_is_captured_by_caller(stream)) {
             return fasc_fail(FASC_EINVAL,
                              "attention: workspace: a captured call needs its own, of %lld bytes",
                              (long long)plan->workspace_bytes);

@@ -48,6 +48,7 @@ static const fasc_backend BACKEND = {
     .precompile = fasc_cuda_precompile,
     .inspect = fasc_cuda_inspect,
     .sample = fasc_cuda_sample,
+    .state = fasc_cuda_state,
 };
 
 #if defined(__GNUC__)

@@ -29,6 +29,7 @@ typedef struct fasc_cuda_device {
     fasc_cuda_staging *staging;
     fasc_cublas *cublas;
     fasc_cuda_clock *clock;
+    struct nvml_device *nvml; /* nvml.c */
 } fasc_cuda_device;
 
 static inline fasc_cuda_device *fasc_cuda_of(fasc_device *device)
@@ -63,6 +64,9 @@ void fasc_cuda_note_launch(fasc_cuda_device *d, const char *kernel, unsigned gri
 /* ---- memory (memory.c) --------------------------------------------------- */
 
 fasc_status fasc_cuda_pool_new(fasc_cuda_device *d);
+
+/* Does it keep blocks, or is it turned off? */
+bool fasc_cuda_pool_keeps(const fasc_cuda_device *d);
 
 /* A block for work on `stream` (NULL = the device's own): it may have been used by earlier work on
  * that stream, and by none other that is still running. Given back with the same bytes and stream,
@@ -115,6 +119,9 @@ int64_t fasc_cuda_blocks_for(const fasc_cuda_device *d, int64_t n, int64_t each)
 /* ---- streams (stream.c) -------------------------------------------------- */
 
 bool fasc_cuda_is_capturing(cudaStream_t stream);
+/* A graph that outlives the call, so that its memory cannot be the pool's; the sampling loop's
+ * graphs do not. */
+bool fasc_cuda_is_captured_by_caller(cudaStream_t stream);
 
 /* The stream that a call asked for; NULL, and every call on a thread that is sampling, means the
  * device's own. */
@@ -155,12 +162,11 @@ fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
                               const fasc_attention_plan *plan, int32_t index,
                               fasc_compile_report *report, int32_t *count);
 
-/* ---- compiling without a device (precompile.c), measuring (sample.c) --------
- */
+/* ---- compiling without a device (precompile.c), measuring (sample.c, nvml.c) -------- */
 
 fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_report *report,
                                  int32_t *count);
-fasc_status fasc_cuda_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
-                             bool cold, double *seconds, double *host_seconds);
+fasc_status fasc_cuda_sample(fasc_device *device, fasc_sample *sample);
+fasc_status fasc_cuda_state(fasc_device *device, fasc_device_state *state);
 
 #endif

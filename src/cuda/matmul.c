@@ -196,7 +196,7 @@ fasc_status fasc_cuda_matmul(const fasc_matmul_args *args)
     cudaStream_t stream = fasc_cuda_stream_for(d, args->stream);
     bool owned = args->a->storage->owned || args->b->storage->owned || args->out->storage->owned;
     room r = room_for(d, args);
-    if (fasc_cuda_is_capturing(stream)) {
+    if (fasc_cuda_is_captured_by_caller(stream)) {
         return fasc_fail(FASC_EUNSUPPORTED,
                          "matmul: stream: is being captured, and matmul brings a workspace of its "
                          "own");

@@ -44,6 +44,11 @@ fasc_status fasc_cuda_pool_new(fasc_cuda_device *d)
     return FASC_OK;
 }
 
+bool fasc_cuda_pool_keeps(const fasc_cuda_device *d)
+{
+    return !d->pool->off;
+}
+
 static size_t class_of(size_t bytes)
 {
     size_t step = 512, power = 512;

@@ -10,6 +10,11 @@ bool fasc_cuda_is_capturing(cudaStream_t stream)
            state != cudaStreamCaptureStatusNone;
 }
 
+bool fasc_cuda_is_captured_by_caller(cudaStream_t stream)
+{
+    return !sampling && fasc_cuda_is_capturing(stream);
+}
+
 void fasc_cuda_set_sampling(bool on)
 {
     sampling = on;

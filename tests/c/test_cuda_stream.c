@@ -251,31 +251,6 @@ static void the_callers_current_device_stays(void)
     CHECK_CUDA(cudaSetDevice(0));
 }
 
-/* ---- measuring -------------------------------------------------------------------------- */
-
-/* Device time of a copy: between what the memory could do and what a slow one would. */
-static void timing_measures_the_device(void)
-{
-    enum { BYTES = 256 << 20 };
-    const int64_t shape[] = {BYTES};
-    fasc_tensor *a = NULL, *b = NULL;
-    CHECK_OK(fasc_tensor_empty(device, FASC_U8, 1, shape, &a));
-    CHECK_OK(fasc_tensor_empty(device, FASC_U8, 1, shape, &b));
-    CHECK_OK(fasc_tensor_fill(a, 1));
-    fasc_copy_args args = {.size = sizeof args, .src = a, .dst = b};
-    fasc_timing_options options = {.size = sizeof options};
-    for (int cold = 0; cold < 2; cold++) {
-        fasc_timing t = {.size = sizeof t};
-        options.cold = cold;
-        CHECK_OK(fasc_time(FASC_OP_COPY, &args, &options, &t, NULL, 0));
-        double rate = 2.0 * BYTES / t.median;
-        CHECK(rate > 50e9 && rate < 20e12, "%g bytes a second", rate);
-        CHECK(t.host_overhead > 0 && t.host_overhead < 1e-3, "%g s of overhead", t.host_overhead);
-    }
-    fasc_tensor_free(a);
-    fasc_tensor_free(b);
-}
-
 int main(void)
 {
     const test_function tests[] = {
@@ -285,7 +260,6 @@ int main(void)
         streams_wait_for_one_another_where_fasc_owns_the_memory,
         a_product_runs_on_the_callers_stream,
         the_callers_current_device_stays,
-        timing_measures_the_device,
     };
     device = gpu_or_skip();
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {

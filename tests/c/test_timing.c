@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "cpu/cpu.h"
 
@@ -39,22 +40,44 @@ static struct {
     int64_t l2_bytes;     /* what the device says of its cache */
     int samples, cold;    /* how many were taken, how many of them with cold caches */
     int32_t first, batch; /* calls of the first sample and of the latest */
+    uint64_t graph;       /* of the latest sample */
+    int new_graph;        /* how often that changed */
+    bool tells;           /* the device says how it runs; held down at every other reading */
+    int watched;          /* readings */
+    double sleep;         /* seconds that a sample really takes */
 } rig;
 
-static fasc_status rig_sample(fasc_device *device, fasc_work work, void *context, int32_t batch,
-                              bool cold, double *seconds, double *host_seconds)
+static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
 {
+    fasc_status status = FASC_OK;
     (void)device;
     rig.samples++;
-    rig.cold += cold;
-    rig.first = rig.samples == 1 ? batch : rig.first;
-    rig.batch = batch;
+    rig.cold += s->cold;
+    rig.first = rig.samples == 1 ? s->batch : rig.first;
+    rig.batch = s->batch;
+    rig.new_graph = s->graph != rig.graph ? rig.new_graph + 1 : rig.new_graph;
+    rig.graph = s->graph;
     if (rig.samples == rig.cancel_at) {
         fasc_cancel();
     }
-    *seconds = batch * rig.seconds * (rig.samples % 2 ? 1.0 : 1.01);
-    *host_seconds = batch * 0.25 * rig.seconds;
-    return work(context);
+    s->seconds = s->batch * rig.seconds * (rig.samples % 2 ? 1.0 : 1.01);
+    s->host_seconds = s->batch * 0.25 * rig.seconds;
+    s->state.size = 0;
+    if (rig.tells && s->watch) {
+        rig.watched++;
+        s->state = (fasc_device_state){.size = sizeof s->state,
+                                       .clock_mhz = 1000 + rig.watched,
+                                       .power_watts = 500,
+                                       .temperature = 60,
+                                       .throttle = rig.watched % 2 ? FASC_THROTTLE_POWER : 0};
+    }
+    for (int32_t i = 0; i < s->batch && !status; i++) {
+        status = s->work(s->context);
+    }
+    if (rig.sleep > 0) {
+        nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * rig.sleep)}, NULL);
+    }
+    return status;
 }
 
 static fasc_status rig_info(fasc_device *device, fasc_device_info *info)
@@ -165,8 +188,9 @@ static void every_thread_reads_more_than_the_caches_hold(void)
 {
     fasc_device *device = rig_device(0);
     int64_t bytes = -1;
-    double seconds, host;
     int calls = 0;
+    fasc_sample one = {.work = count_call, .context = &calls, .batch = 1, .cold = true};
+    fasc_sample five = {.work = count_call, .context = &calls, .batch = 5};
     for (int threads = 1; threads <= 3; threads++) {
         CHECK_OK(fasc_set_num_threads(threads));
         rig.l2_bytes = 100000 * threads + 1;
@@ -175,14 +199,110 @@ static void every_thread_reads_more_than_the_caches_hold(void)
               (long long)bytes);
     }
     CHECK_OK(fasc_set_num_threads(0));
-    CHECK_OK(fasc_cpu_sample(device, count_call, &calls, 1, true, &seconds, &host));
+    CHECK_OK(fasc_cpu_sample(device, &one));
     CHECK(calls == 1, "%d calls", calls);
     rig.l2_bytes = 0;
-    CHECK_FAIL(fasc_cpu_sample(device, count_call, &calls, 1, true, &seconds, &host),
-               FASC_EUNSUPPORTED, "last-level cache");
+    CHECK_FAIL(fasc_cpu_sample(device, &one), FASC_EUNSUPPORTED, "last-level cache");
     CHECK(calls == 1, "a call with caches that could not be emptied");
-    CHECK_OK(fasc_cpu_sample(device, count_call, &calls, 5, false, &seconds, &host));
+    CHECK_OK(fasc_cpu_sample(device, &five));
     CHECK(calls == 6, "%d calls", calls);
+}
+
+static void arguments_take_turns(void)
+{
+    enum { COUNT = 3 };
+    fasc_device *device = rig_device(100e-6);
+    fasc_tensor *dst[COUNT];
+    fasc_copy_args args[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        dst[i] = tensor_on(device, 10);
+        args[i] = (fasc_copy_args){.size = sizeof *args, .dst = dst[i]};
+    }
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .rotate = COUNT};
+    fasc_timing t = EMPTY;
+    CHECK_OK(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0));
+    CHECK(rig.first == COUNT && t.batch == COUNT, "whole turns: batches of %d and %d", rig.first,
+          t.batch);
+    for (int i = 0; i < COUNT; i++) {
+        float *data = fasc_tensor_data(dst[i]);
+        CHECK(data[0] == 0 && data[9] == 0, "tensor %d was not filled", i);
+    }
+    rig.seconds = 1e-6;
+    CHECK_OK(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0));
+    CHECK(t.batch >= 250 && t.batch % COUNT == 0, "batch %d", t.batch);
+    fasc_tensor *elsewhere = tensor(10);
+    args[2].dst = elsewhere;
+    CHECK_FAIL(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0), FASC_EINVAL, "args[2]: is on cpu");
+    args[2].size = 0;
+    CHECK_FAIL(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0), FASC_EINVAL, "args: size");
+    o.cold = 1;
+    CHECK_FAIL(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0), FASC_EINVAL, "excludes cold");
+    o.rotate = -1;
+    o.cold = 0;
+    CHECK_FAIL(fasc_time(FASC_OP_FILL, args, &o, &t, NULL, 0), FASC_EINVAL, "less than 0");
+    for (int i = 0; i < COUNT; i++) {
+        fasc_tensor_free(dst[i]);
+    }
+    fasc_tensor_free(elsewhere);
+}
+
+static void each_run_has_a_graph_of_its_own(void)
+{
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .graph = 1};
+    fasc_timing t;
+    CHECK_OK(time_on_rig(1e-3, &o, &t));
+    uint64_t first = rig.graph;
+    CHECK(first > 0 && rig.new_graph == 1, "%d graphs in one run", rig.new_graph);
+    CHECK_OK(time_on_rig(1e-3, &o, &t));
+    CHECK(rig.graph != first, "two runs share graph %llu", (unsigned long long)first);
+    o.graph = 0;
+    CHECK_OK(time_on_rig(1e-3, &o, &t));
+    CHECK(rig.graph == 0, "a graph that nobody asked for");
+    fasc_tensor *dst = tensor(10);
+    fasc_copy_args args = {.size = sizeof args, .dst = dst};
+    o.graph = 1;
+    CHECK_FAIL(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0), FASC_EUNSUPPORTED,
+               "cpu has no CUDA graphs");
+    fasc_tensor_free(dst);
+}
+
+/* ---- the device's state ----------------------------------------------------------- */
+
+static void samples_taken_while_throttled_are_marked(void)
+{
+    enum { SAMPLES = 20 };
+    fasc_tensor *dst = tensor_on(rig_device(1e-3), 10);
+    fasc_copy_args args = {.size = sizeof args, .dst = dst};
+    fasc_timing t = EMPTY;
+    double seconds[SAMPLES];
+    uint8_t marks[SAMPLES];
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .marks = marks};
+    o.min_samples = o.max_samples = SAMPLES;
+    rig.tells = true;
+    rig.sleep = 4e-3; /* every third sample or so is watched */
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
+    int marked = 0;
+    for (int i = 0; i < SAMPLES; i++) {
+        marked += marks[i] == FASC_THROTTLE_POWER;
+    }
+    CHECK(marks[0] == FASC_THROTTLE_POWER, "the first sample is watched");
+    CHECK(rig.watched > 2 && rig.watched < SAMPLES, "%d readings", rig.watched);
+    CHECK(marked > 0 && marked < SAMPLES && t.throttled == marked, "%d marked, %d told", marked,
+          t.throttled);
+    CHECK(t.throttle == FASC_THROTTLE_POWER, "throttle %d", t.throttle);
+    CHECK(t.clock_mhz > 1000 && t.power_watts == 500 && t.temperature == 60, "%g %g %g",
+          t.clock_mhz, t.power_watts, t.temperature);
+    rig.tells = false;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
+    CHECK(t.throttled == 0 && t.throttle == 0 && t.clock_mhz == 0, "of a device that is silent");
+    for (int i = 0; i < SAMPLES; i++) {
+        CHECK(marks[i] == 0, "sample %d is marked %d", i, marks[i]);
+    }
+    fasc_device_state state = {.size = sizeof state};
+    CHECK_FAIL(fasc_device_get_state(cpu(), &state), FASC_EUNSUPPORTED, "cpu");
+    state.size = 0;
+    CHECK_FAIL(fasc_device_get_state(cpu(), &state), FASC_EINVAL, "size");
+    fasc_tensor_free(dst);
 }
 
 /* ---- when it ends ----------------------------------------------------------------- */
@@ -261,6 +381,7 @@ static void a_failing_operation_fails_the_timing(void)
 
 TEST_MAIN(reports_ordered_statistics_and_the_samples, room_for_fewer_samples_gets_the_first,
           calls_too_short_for_the_clock_are_batched, cold_calls_stand_alone,
-          every_thread_reads_more_than_the_caches_hold, limits_hold,
+          every_thread_reads_more_than_the_caches_hold, arguments_take_turns,
+          each_run_has_a_graph_of_its_own, samples_taken_while_throttled_are_marked, limits_hold,
           cancellation_ends_it_at_the_next_sample, bad_arguments_are_named,
           a_failing_operation_fails_the_timing)
