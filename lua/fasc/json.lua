@@ -2,6 +2,7 @@
 -- digits, objects keep the order of their keys, a key given twice is an error. jansson reads.
 local ffi = require "ffi"
 local errors = require "fasc.errors"
+local texts = require "fasc.text"
 
 local M = {}
 
@@ -164,40 +165,9 @@ end
 
 local ESCAPE = {['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t"}
 
--- Well-formed UTF-8 sequences by their first byte: how many bytes follow, and the range of the
--- second one (the others are 80..BF).
-local function sequence(byte)
-    if byte >= 0xC2 and byte <= 0xDF then
-        return 1, 0x80, 0xBF
-    elseif byte >= 0xE0 and byte <= 0xEF then
-        return 2, byte == 0xE0 and 0xA0 or 0x80, byte == 0xED and 0x9F or 0xBF
-    elseif byte >= 0xF0 and byte <= 0xF4 then
-        return 3, byte == 0xF0 and 0x90 or 0x80, byte == 0xF4 and 0x8F or 0xBF
-    end
-end
-
--- The text with every byte that is no part of UTF-8 replaced by U+FFFD.
-local function utf8(text)
-    local out, i = {}, 1
-    while i <= #text do
-        local byte = text:byte(i)
-        local more, low, high = sequence(byte)
-        local good = byte < 0x80
-        if more then
-            local second = text:byte(i + 1) or 0
-            good = second >= low and second <= high
-                and text:sub(i + 2, i + more):find("^[\128-\191]*$") ~= nil
-                and #text >= i + more
-        end
-        out[#out + 1] = good and text:sub(i, i + (more or 0)) or "\239\191\189"
-        i = i + (good and (more or 0) or 0) + 1
-    end
-    return table.concat(out)
-end
-
 local function write_string(text)
     if text:find "[\128-\255]" then
-        text = utf8(text)
+        text = texts.utf8(text)
     end
     return '"' .. text:gsub('[%c"\\]', function(c)
         return ESCAPE[c] or c == "\127" and c or ("\\u%04x"):format(c:byte())
