@@ -2,8 +2,10 @@
  *
  * Conventions
  *   - Every call that can fail returns a fasc_status; FASC_OK is 0. On failure
- *     outputs are untouched and fasc_last_error() says, for this thread, which
- *     call, which argument, what was given and which rule it breaks.
+ *     fasc_last_error() says, for this thread, which call, which argument, what
+ *     was given and which rule it breaks. What can be refused is refused before
+ *     any output is touched; FASC_ECANCELED and errors of a device while it
+ *     computes leave outputs partly written.
  *   - Nothing here exits, aborts or prints.
  *   - Structs that callers fill begin with `size`: set it to sizeof(the struct),
  *     zero the rest, then set what you need. Zero means "the default".

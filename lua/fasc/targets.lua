@@ -24,7 +24,7 @@ function M.judge(list, write)
     for i, t in ipairs(list) do
         local met = (not t.least or t[2] >= t.least) and (not t.most or t[2] <= t.most)
         missed = missed or not met
-        write(("%-" .. width .. "s  %8.3f  (%s %g: %s)"):format(t[1], t[2],
+        write(("%-" .. width .. "s  %8.3f  (%s %.3g: %s)"):format(t[1], t[2],
             t.least and "at least" or "at most", t.least or t.most, met and "met" or "MISSED"))
         summary[i] = json.object {
             {"name", t[1]}, {"value", t[2]}, {"least", t.least}, {"most", t.most}, {"met", met},

@@ -91,10 +91,10 @@ static void print_unknown(const char *word)
     fprintf(stderr, ")\n");
 }
 
-static bool is_bare_word(const char *name)
+static bool ends_in_lua(const char *name)
 {
     size_t n = strlen(name);
-    return n > 0 && !strchr(name, '/') && !(n > 4 && strcmp(name + n - 4, ".lua") == 0);
+    return n > 4 && strcmp(name + n - 4, ".lua") == 0;
 }
 
 const char *host_script_find(const char *name)
@@ -104,15 +104,16 @@ const char *host_script_find(const char *name)
     if (error == 0) {
         return name;
     }
-    if (!is_bare_word(name)) {
-        fprintf(stderr, HOST_NAME ": %s: %s\n", name, strerror(error));
-        return NULL;
-    }
     static char path[PATH_MAX + NAME_MAX];
-    snprintf(path, sizeof path, "%s/%s.lua", host_scripts_dir(), name);
-    if (access(path, F_OK) != 0) {
-        print_unknown(name);
-        return NULL;
+    bool is_path = strchr(name, '/') || name[0] == '\0', is_file_name = ends_in_lua(name);
+    snprintf(path, sizeof path, "%s/%s%s", host_scripts_dir(), name, is_file_name ? "" : ".lua");
+    if (!is_path && access(path, F_OK) == 0) {
+        return path;
     }
-    return path;
+    if (is_path || is_file_name) {
+        fprintf(stderr, HOST_NAME ": %s: %s\n", name, strerror(error));
+    } else {
+        print_unknown(name);
+    }
+    return NULL;
 }

@@ -67,6 +67,12 @@ describe("a bare word", function()
         assert.truthy(result.out:find("sweep_seqlen", 1, true), result.out)
     end)
 
+    it("may end in .lua", function()
+        local result = bench("sweep_seqlen.lua", "--help")
+        assert.equal(0, result.code)
+        assert.truthy(result.out:find("sweep_seqlen", 1, true), result.out)
+    end)
+
     it("names a file of that name first", function()
         script("sweep_seqlen", "print 'mine'")
         assert.equal("mine\n",
