@@ -114,7 +114,11 @@ static fasc_status fetch_all(check *c, const fasc_attention_args *args)
         }
     }
     for (int i = 0; i < FASC_OUTPUT_COUNT; i++) {
-        status = fetch(c, fasc_output_tensor(args, &fasc_outputs[i]), 2, &c->output[i]);
+        bool sum = fasc_check_is_sum((fasc_output_number)i);
+        if (sum && c->rows) {
+            continue; /* some rows do not tell */
+        }
+        status = fetch(c, fasc_output_tensor(args, &fasc_outputs[i]), sum ? -1 : 2, &c->output[i]);
         if (status) {
             return status;
         }
@@ -124,11 +128,18 @@ static fasc_status fetch_all(check *c, const fasc_attention_args *args)
 
 /* ---- all rows ------------------------------------------------------------------------ */
 
-/* One thread's doubles: a row of the oracle, and the output's values. */
-static int64_t thread_doubles(const fasc_problem *p)
+enum { ROWS_SUMMED = 32 }; /* rows of a head that are held, to be added in order */
+
+static int64_t rows_held(const check *c, const fasc_oracle_sums *sums, int32_t threads)
+{
+    return sums->count ? fasc_least(c->row_count, ROWS_SUMMED) : threads;
+}
+
+/* A row of the oracle's, and the output's values. */
+static int64_t row_doubles(const fasc_problem *p)
 {
     int64_t longest = p->seqlen_k > p->head_dim ? p->seqlen_k : p->head_dim;
-    return fasc_oracle_row_size(p, true) + longest;
+    return fasc_oracle_row_size(p, true) + (longest > p->topk ? longest : p->topk);
 }
 
 /* Row r of head (b, h): query rows[r], or r itself when all are checked. */
@@ -139,6 +150,7 @@ static void check_one(const check *c, const fasc_oracle_head *head, int64_t b, i
     const fasc_tensor *q = c->q.tensor;
     fasc_row_check rc = {.problem = p, .row = row, .b = b, .h = h, .values = values};
     rc.i = c->rows ? c->rows[r] : r;
+    row->bh = b * p->heads_q + h;
     fasc_load_f64(row->q, fasc_row(q, b, h, c->q.gathered ? r : rc.i), p->dtype, q->stride[3],
                   p->head_dim);
     if (row->mask) {
@@ -147,53 +159,88 @@ static void check_one(const check *c, const fasc_oracle_head *head, int64_t b, i
     fasc_oracle_row_compute(p, head, rc.i, c->args.logits != NULL, row);
     for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
         const operand *o = &c->output[n];
-        if (o->tensor) {
+        if (o->tensor && !fasc_check_is_sum((fasc_output_number)n)) {
             fasc_check_row(&rc, (fasc_output_number)n, o->tensor, o->gathered ? r : rc.i,
                            &entry[n]);
         }
     }
 }
 
-static void check_head(const check *c, const fasc_oracle_head *head, int64_t b, int64_t hk,
-                       int threads, double *doubles, fasc_check_entry *entry, fasc_stop *stop)
+/* All rows of head (b, h): `held` of them at a time, for sums to add them in order. */
+static void check_head(const check *c, const fasc_oracle_head *head, fasc_oracle_sums *sums,
+                       int64_t b, int64_t h, int threads, double *doubles, fasc_check_entry *entry,
+                       fasc_stop *stop)
 {
     const fasc_problem *p = &c->problem;
+    const int64_t size = row_doubles(p);
+    const int64_t held = sums->count ? rows_held(c, sums, threads) : c->row_count;
+    fasc_oracle_row kept[ROWS_SUMMED];
+    fasc_oracle_sums_begin(sums, b, h);
 #pragma omp parallel num_threads(threads)
     {
-        double *mine = doubles + omp_get_thread_num() * thread_doubles(p);
         fasc_check_entry found[FASC_OUTPUT_COUNT];
-        fasc_oracle_row row = fasc_oracle_row_lend(p, true, mine);
-        double *values = mine + fasc_oracle_row_size(p, true);
         fasc_check_entries_begin(found);
-#pragma omp for schedule(dynamic, 4)
-        for (int64_t unit = 0; unit < p->group * c->row_count; unit++) {
-            if (!fasc_stopped(stop)) {
-                int64_t h = hk * p->group + unit / c->row_count;
-                check_one(c, head, b, h, unit % c->row_count, &row, values, found);
+        for (int64_t first = 0; first < c->row_count; first += held) {
+            int64_t count = fasc_least(c->row_count - first, held);
+#pragma omp for schedule(dynamic)
+            for (int64_t n = 0; n < count; n++) {
+                int64_t place = sums->count ? n : omp_get_thread_num();
+                double *mine = doubles + place * size;
+                fasc_oracle_row row = fasc_oracle_row_lend(p, true, mine);
+                if (!fasc_stopped(stop)) {
+                    check_one(c, head, b, h, first + n, &row, mine + fasc_oracle_row_size(p, true),
+                              found);
+                }
+                if (sums->count) {
+                    kept[n] = row;
+                }
+            }
+#pragma omp for schedule(dynamic)
+            for (int s = 0; s < sums->count; s++) {
+                for (int64_t n = 0; n < count && !fasc_stopped(stop); n++) {
+                    fasc_oracle_sums_add(sums, s, h, first + n, &kept[n]);
+                }
             }
         }
 #pragma omp critical(fasc_check_merge)
         fasc_check_entries_merge(entry, found);
+    }
+    for (int s = 0; s < sums->count && !fasc_stopped(stop); s++) {
+        const fasc_oracle_sum *sum = &sums->sum[s];
+        if (fasc_oracle_sums_end(sums, s, b, h)) {
+            fasc_check_sum(p, sum, c->output[sum->output].tensor, b,
+                           fasc_oracle_sums_head(p, sum->output, h), &entry[sum->output]);
+        }
     }
 }
 
 static fasc_status check_all(const check *c, fasc_check_entry *entry)
 {
     const fasc_problem *p = &c->problem;
-    int32_t threads = fasc_cpu_threads(p->group * c->row_count);
+    int32_t threads = fasc_cpu_threads(c->row_count);
     int64_t head_doubles = p->seqlen_k * p->head_dim;
-    size_t bytes = (size_t)(2 * head_doubles + threads * thread_doubles(p)) * sizeof(double);
+    int64_t sum_doubles = c->rows ? 0 : fasc_oracle_sums_size(p, true);
+    fasc_oracle_sums sums = {.count = sum_doubles > 0};
+    int64_t held = rows_held(c, &sums, threads);
+    size_t bytes =
+        (size_t)(2 * head_doubles + sum_doubles + held * row_doubles(p)) * sizeof(double);
     double *doubles = malloc(bytes);
     if (!doubles) {
         return fasc_fail(FASC_ENOMEM, "attention_check: asked for %zu bytes of scratch", bytes);
     }
     fasc_oracle_head head = {.k_t = doubles, .v = doubles + head_doubles};
     fasc_stop stop = {false};
+    if (sums.count) {
+        sums = fasc_oracle_sums_lend(p, true, doubles + 2 * head_doubles);
+    }
     fasc_check_entries_begin(entry);
     for (int64_t b = 0; b < p->batch; b++) {
-        for (int64_t hk = 0; hk < p->heads_k && !fasc_stopped(&stop); hk++) {
-            fasc_oracle_head_load(p, c->k.tensor, c->v.tensor, b, hk, &head);
-            check_head(c, &head, b, hk, threads, doubles + 2 * head_doubles, entry, &stop);
+        for (int64_t h = 0; h < p->heads_q && !fasc_stopped(&stop); h++) {
+            if (h % p->group == 0) {
+                fasc_oracle_head_load(p, c->k.tensor, c->v.tensor, b, h / p->group, &head);
+            }
+            check_head(c, &head, &sums, b, h, threads, doubles + 2 * head_doubles + sum_doubles,
+                       entry, &stop);
         }
     }
     free(doubles);
@@ -227,11 +274,6 @@ fasc_status fasc_attention_check(const fasc_attention_args *args, const int64_t 
         (status = check_rows(&c.problem, rows, row_count))) {
         return status;
     }
-    const char *beyond = fasc_unserved(&c.problem, FASC_WANT_FORWARD);
-    if (beyond || c.problem.dropout) {
-        return fasc_fail(FASC_EUNSUPPORTED, "attention_check: %s: there is no reference for it",
-                         beyond ? beyond : "dropout_p");
-    }
     c.args = *args;
     c.problem.args = &c.args;
     c.row_count = rows ? row_count : c.problem.seqlen_q;
@@ -246,7 +288,7 @@ fasc_status fasc_attention_check(const fasc_attention_args *args, const int64_t 
     *result = (fasc_check_result){.size = sizeof *result};
     result->rows = c.problem.batch * c.problem.heads_q * c.row_count;
     for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
-        if (c.output[n].tensor) {
+        if (fasc_output_tensor(args, &fasc_outputs[n])) {
             result->entry[result->entry_count++] = entry[n];
         }
     }

@@ -3,7 +3,8 @@
  *   - a row that holds both +inf and NaN may have either as row_max, and one with +inf either
  *     as LSE;
  *   - in out, an infinite value may arrive as NaN (0 * inf while the row is rescaled), and one
- *     whose weight is below the smallest number of the dtype need not arrive. */
+ *     whose weight is below the smallest number of the dtype need not arrive;
+ *   - a row with a NaN in it has no largest keys to tell, and with dropout no out. */
 #include "check_row.h"
 
 #include <math.h>
@@ -106,7 +107,8 @@ static void check_out(const fasc_row_check *c, const fasc_tensor *t, fasc_check_
     for (int64_t d = 0; d < c->problem->head_dim; d++) {
         double value = c->values[d], reference = row->out[d];
         double bound = share * row->out_magnitude[d] + (half ? 0x1p-24 * row->out_total[d] : 0.0);
-        bool allowed = row->out_loose[d] != 0 || (isinf(reference) && isnan(value));
+        bool allowed = row->out_loose[d] != 0 || (isinf(reference) && isnan(value)) ||
+                       (c->problem->dropout && isnan(row->lse));
         index[3] = d;
         compare(e, t->dtype, allowed ? reference : value, reference, usable(bound), true, index);
     }
@@ -146,6 +148,121 @@ static void check_probs(const fasc_row_check *c, const fasc_tensor *t, fasc_chec
     }
 }
 
+/* ---- statistics of a row ------------------------------------------------------------------ */
+
+static void check_statistic(const fasc_row_check *c, const fasc_tensor *t, double reference,
+                            double bound, bool rounded, fasc_check_entry *e)
+{
+    const int64_t index[4] = {c->b, c->h, c->i, -1};
+    compare(e, t->dtype, c->values[0], reference, usable(bound), rounded, index);
+}
+
+/* A sum of S where some term is infinite or NaN: not finite either, but for terms of -inf, which
+ * may have been left out. */
+static double loose_sum(double value, double reference)
+{
+    return isfinite(value) ? value : reference;
+}
+
+static void check_row_sum(const fasc_row_check *c, const fasc_tensor *t, fasc_check_entry *e)
+{
+    const fasc_oracle_row *row = c->row;
+    if (row->sum_loose) {
+        c->values[0] = loose_sum(c->values[0], row->row_sum);
+    }
+    check_statistic(c, t, row->row_sum, 0x1p-19 * row->sum_magnitude, true, e);
+}
+
+/* The float64 score of a key that was named; NaN where it is none that is visible, or named before.
+ */
+static double score_of(const fasc_row_check *c, int64_t n)
+{
+    const fasc_oracle_row *row = c->row;
+    double key = c->values[n];
+    bool there = key >= 0 && key < (double)c->problem->seqlen_k;
+    for (int64_t earlier = 0; earlier < n && key != -1; earlier++) {
+        there = there && c->values[earlier] != key;
+    }
+    return key == -1 ? -INFINITY : there ? row->scores[(int64_t)key] : NAN;
+}
+
+/* The keys of the n largest scores: compared by their scores. reference: those, -inf for none. */
+static void check_keys(const fasc_row_check *c, const double *reference, int64_t count,
+                       fasc_check_entry *e)
+{
+    int64_t index[4] = {c->b, c->h, c->i, -1};
+    for (int64_t n = 0; n < count; n++) {
+        double value = c->row->nan_score ? reference[n] : score_of(c, n);
+        if (value == -INFINITY && c->values[n] != -1) {
+            value = NAN; /* a hidden key */
+        }
+        index[3] = count > 1 ? n : -1;
+        compare(e, FASC_F32, value, reference[n], 2 * relative_bound(c), false, index);
+    }
+}
+
+enum { MOST_TOPK = 64 };
+
+static void check_topk(const fasc_row_check *c, const fasc_tensor *t, bool keys,
+                       fasc_check_entry *e)
+{
+    double reference[MOST_TOPK];
+    int64_t key[MOST_TOPK], index[4] = {c->b, c->h, c->i, 0};
+    fasc_oracle_topk(c->row, c->problem->topk, reference, key);
+    if (keys) {
+        check_keys(c, reference, c->problem->topk, e);
+        return;
+    }
+    for (int64_t n = 0; n < c->problem->topk; n++) {
+        double value = c->row->nan_score ? reference[n] : c->values[n];
+        index[3] = n;
+        compare(e, t->dtype, value, reference[n], relative_bound(c), false, index);
+    }
+}
+
+static void check_argmax(const fasc_row_check *c, fasc_check_entry *e)
+{
+    const fasc_oracle_row *row = c->row;
+    double reference = row->argmax < 0 ? -INFINITY : row->scores[row->argmax];
+    check_keys(c, &reference, 1, e);
+}
+
+/* ---- sums over rows ----------------------------------------------------------------------- */
+
+bool fasc_check_is_sum(fasc_output_number output)
+{
+    fasc_output_shape shape = fasc_outputs[output].shape;
+    return shape == FASC_OUTPUT_COLUMNS || shape == FASC_OUTPUT_DIAGONALS ||
+           shape == FASC_OUTPUT_TILES || shape == FASC_OUTPUT_HEADS;
+}
+
+void fasc_check_sum(const fasc_problem *problem, const fasc_oracle_sum *sum, const fasc_tensor *t,
+                    int64_t b, int64_t head, fasc_check_entry *entry)
+{
+    bool heads = fasc_outputs[sum->output].shape == FASC_OUTPUT_HEADS;
+    bool of_scores =
+        sum->output == FASC_OUTPUT_COL_SUM_LOGITS || sum->output == FASC_OUTPUT_DIAG_SUM_LOGITS;
+    int64_t index[4] = {b, head, 0, -1};
+    int64_t across = t->rank == 4 ? t->shape[3] : 1;
+    for (int64_t x = 0; x < sum->count; x++) {
+        double value =
+            fasc_load_element(fasc_oracle_sums_at(problem, sum->output, t, b, head, x), t->dtype);
+        if (of_scores && sum->loose[x] != 0) {
+            value = loose_sum(value, sum->value[x]);
+        }
+        if (heads) {
+            index[0] = -1;
+            index[1] = x;
+            index[2] = -1;
+        } else {
+            index[2] = x / across;
+            index[3] = t->rank == 4 ? x % across : -1;
+        }
+        compare(entry, t->dtype, value, sum->value[x], usable(0x1p-19 * sum->bound[x]), !heads,
+                index);
+    }
+}
+
 void fasc_check_row(const fasc_row_check *check, fasc_output_number output, const fasc_tensor *t,
                     int64_t at, fasc_check_entry *entry)
 {
@@ -167,8 +284,31 @@ void fasc_check_row(const fasc_row_check *check, fasc_output_number output, cons
     case FASC_OUTPUT_MASKED:
         check_scores(check, t, row->scores, row->mask, entry);
         break;
-    default:
+    case FASC_OUTPUT_PROBS:
         check_probs(check, t, entry);
+        break;
+    case FASC_OUTPUT_ENTROPY:
+        check_statistic(check, t, row->entropy, relative_bound(check) * (1.0 + row->entropy), false,
+                        entry);
+        break;
+    case FASC_OUTPUT_MEAN_DISTANCE:
+        check_statistic(check, t, row->mean_distance, relative_bound(check) * row->distance, true,
+                        entry);
+        break;
+    case FASC_OUTPUT_ROW_SUM:
+        check_row_sum(check, t, entry);
+        break;
+    case FASC_OUTPUT_ROW_ARGMAX:
+        check_argmax(check, entry);
+        break;
+    case FASC_OUTPUT_TOPK_VALUES:
+        check_topk(check, t, false, entry);
+        break;
+    case FASC_OUTPUT_TOPK_INDICES:
+        check_topk(check, t, true, entry);
+        break;
+    default: /* sums over rows */
+        break;
     }
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dtype.h"
+#include "philox.h"
 #include "threads.h"
 
 enum { KEYS = 512 }; /* keys at a time: their columns of k_t stay in the cache */
@@ -140,7 +141,64 @@ static void normalise(const fasc_problem *p, fasc_oracle_row *row)
     }
 }
 
-static void weigh_values(const fasc_problem *p, const fasc_oracle_head *head, fasc_oracle_row *row)
+static void describe(const fasc_problem *p, int64_t i, fasc_oracle_row *row)
+{
+    const int64_t place = i + p->seqlen_k - p->seqlen_q;
+    row->entropy = row->mean_distance = row->row_sum = row->distance = row->sum_magnitude = 0;
+    row->sum_loose = false;
+    row->argmax = -1;
+    for (int64_t j = row->visible_begin; j < row->visible_end; j++) {
+        double s = row->scores[j], weight = row->probs[j];
+        bool summed = j >= p->k0 && j < p->k1 && fasc_oracle_sees(row, j);
+        row->sum_loose = row->sum_loose || (summed && !isfinite(s));
+        if (s == -INFINITY) {
+            continue;
+        }
+        row->argmax = row->argmax < 0 || s > row->scores[row->argmax] ? j : row->argmax;
+        row->entropy += weight * (row->lse - s);
+        row->mean_distance += weight * (double)(place - j);
+        row->distance += weight * fabs((double)(place - j));
+        row->row_sum += summed ? s : 0.0;
+        if (row->magnitude && summed) {
+            row->sum_magnitude += fasc_oracle_magnitude(row, j);
+        }
+    }
+}
+
+void fasc_oracle_topk(const fasc_oracle_row *row, int64_t k, double *values, int64_t *keys)
+{
+    int64_t found = 0;
+    for (int64_t j = row->visible_begin; j < row->visible_end; j++) {
+        double s = row->scores[j];
+        if (!(s > (found < k ? -INFINITY : values[k - 1]))) {
+            continue;
+        }
+        int64_t at = found < k ? found++ : k - 1;
+        for (; at > 0 && s > values[at - 1]; at--) {
+            values[at] = values[at - 1];
+            keys[at] = keys[at - 1];
+        }
+        values[at] = s;
+        keys[at] = j;
+    }
+    for (; found < k; found++) {
+        values[found] = -INFINITY;
+        keys[found] = -1;
+    }
+}
+
+/* What dropout makes of a probability. */
+static double dropped(const fasc_problem *p, int64_t bh, int64_t i, int64_t j, double weight)
+{
+    const fasc_attention_args *args = p->args;
+    return fasc_dropout_word(args->seed, args->dropout_offset, (unsigned)bh, (unsigned)i,
+                             (unsigned)j) >= p->dropout_threshold
+               ? weight / (1.0 - args->dropout_p)
+               : 0.0;
+}
+
+static void weigh_values(const fasc_problem *p, const fasc_oracle_head *head, int64_t i,
+                         fasc_oracle_row *row)
 {
     int64_t dims = p->head_dim;
     double negligible = p->dtype == FASC_F16 ? 0x1p-23 : 0x1p-124;
@@ -159,15 +217,23 @@ static void weigh_values(const fasc_problem *p, const fasc_oracle_head *head, fa
         if (row->mask && row->mask[j] == -INFINITY) {
             continue;
         }
+        if (p->dropout) {
+            weight = dropped(p, row->bh, i, j, weight);
+        }
+        for (int64_t d = 0; row->magnitude && d < dims; d++) {
+            row->out_total[d] += fabs(v[d]) / (1.0 - p->args->dropout_p);
+        }
+        for (int64_t d = 0; row->magnitude && weight < negligible && d < dims; d++) {
+            row->out_loose[d] = isfinite(v[d]) ? row->out_loose[d] : 1.0;
+        }
+        if (p->dropout && weight == 0) {
+            continue;
+        }
         for (int64_t d = 0; d < dims; d++) {
             row->out[d] += weight * v[d];
         }
         for (int64_t d = 0; row->magnitude && d < dims; d++) {
             row->out_magnitude[d] += weight * fabs(v[d]);
-            row->out_total[d] += fabs(v[d]);
-        }
-        for (int64_t d = 0; row->magnitude && weight < negligible && d < dims; d++) {
-            row->out_loose[d] = isfinite(v[d]) ? row->out_loose[d] : 1.0;
         }
     }
 }
@@ -183,7 +249,8 @@ void fasc_oracle_row_compute(const fasc_problem *problem, const fasc_oracle_head
     }
     mask_scores(problem, row);
     normalise(problem, row);
+    describe(problem, i, row);
     if (row->out) {
-        weigh_values(problem, head, row);
+        weigh_values(problem, head, i, row);
     }
 }

@@ -6,9 +6,12 @@
  *   - S = -inf has P = 0; if no visible key has more, the row counts as empty: out 0, LSE -inf;
  *   - a NaN or +inf among S makes the row's out, LSE and visible probabilities NaN; row_max is
  *     NaN with a NaN, else +inf;
- *   - a key with S = -inf keeps probability 0 even in such a row. */
+ *   - a key with S = -inf keeps probability 0 even in such a row, and counts as hidden in sums of S
+ *     and among the largest. */
 #ifndef FASC_CPU_ORACLE_H
 #define FASC_CPU_ORACLE_H
+
+#include <math.h>
 
 #include "backend.h"
 
@@ -26,7 +29,9 @@ typedef struct fasc_oracle_row {
     double *scores; /* seqlen_k; -inf where hidden */
     double *probs;  /* seqlen_k */
     double *out;    /* head_dim; optional */
-    double lse, row_max;
+    double lse, row_max, entropy, mean_distance, row_sum;
+    int64_t argmax;                     /* -1 for an empty row */
+    int64_t bh;                         /* b Hq + h, for dropout */
     int64_t visible_begin, visible_end; /* the band's keys */
     bool nan_score, inf_score;          /* S holds a NaN, +inf */
 
@@ -37,6 +42,9 @@ typedef struct fasc_oracle_row {
     double *out_loose;     /* head_dim; 1 where a NaN or infinite value has so small a weight that
                               in the inputs' dtype it may count as 0 */
     double row_magnitude;  /* the largest finite magnitude (+ |mask|) of a visible key */
+    double sum_magnitude;  /* of row_sum: the sum of the terms' magnitudes */
+    double distance;       /* sum_j p_j |i' - j| */
+    bool sum_loose;        /* a term of row_sum is infinite or NaN, be it a visible key's -inf */
 } fasc_oracle_row;
 
 /* Doubles that fasc_oracle_row_lend takes from an array for a row of the problem. */
@@ -47,7 +55,25 @@ fasc_oracle_row fasc_oracle_row_lend(const fasc_problem *problem, bool bounds, d
 void fasc_oracle_head_load(const fasc_problem *problem, const fasc_tensor *k, const fasc_tensor *v,
                            int64_t b, int64_t hk, fasc_oracle_head *head);
 
-/* Computes query i, whose q is in row->q and whose mask (if any) in row->mask. whole: logits
+/* True if key j is visible: the band shows it and no mask of -inf hides it. */
+static inline bool fasc_oracle_sees(const fasc_oracle_row *row, int64_t j)
+{
+    return j >= row->visible_begin && j < row->visible_end &&
+           !(row->mask && row->mask[j] == -INFINITY);
+}
+
+/* The magnitude of S of a visible key, mask included. */
+static inline double fasc_oracle_magnitude(const fasc_oracle_row *row, int64_t j)
+{
+    return row->magnitude[j] + (row->mask ? fabs(row->mask[j]) : 0.0);
+}
+
+/* The k largest scores of a computed row, largest first, ties by the lower key; -inf and -1 where
+ * there are fewer. */
+void fasc_oracle_topk(const fasc_oracle_row *row, int64_t k, double *values, int64_t *keys);
+
+/* Computes query i, whose q is in row->q, whose mask (if any) in row->mask and whose head in
+ * row->bh. whole: logits
  * and magnitudes of all keys, not only of those that the band shows. */
 void fasc_oracle_row_compute(const fasc_problem *problem, const fasc_oracle_head *head, int64_t i,
                              bool whole, fasc_oracle_row *row);
