@@ -25,6 +25,8 @@ typedef struct fasc_storage {
     void *data;
     size_t bytes;
     fasc_device *device;
+    void *pages; /* of a file, unmapped when the last reference goes; NULL = none */
+    size_t page_bytes;
 } fasc_storage;
 
 struct fasc_tensor {

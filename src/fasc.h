@@ -580,14 +580,14 @@ fasc_status fasc_timing_from_samples(const double *samples, int32_t n, fasc_timi
 
 /* ---- files ---------------------------------------------------------------- */
 
-typedef struct fasc_file fasc_file; /* an open .safetensors or .npy */
+typedef struct fasc_file fasc_file; /* an open .safetensors, .npy or .npz */
 
-/* Opens by content, not by name: a safetensors header or the npy magic. The header is
- * checked whole before anything else; a bad file is FASC_EFORMAT with the byte offset. */
+/* Opens by content, not by name: a safetensors header, the npy magic, or a zip archive. The headers
+ * are checked whole before anything else; a bad file is FASC_EFORMAT with the byte offset. */
 fasc_status fasc_file_open(const char *path, fasc_file **file);
 void fasc_file_close(fasc_file *file);
 
-/* "safetensors" or "npy". */
+/* "safetensors", "npy" or "npz". */
 const char *fasc_file_format(const fasc_file *file);
 int32_t fasc_file_tensor_count(const fasc_file *file);
 
@@ -595,10 +595,11 @@ typedef struct fasc_file_tensor {
     uint32_t size;
     int32_t rank;
     int64_t shape[8];
-    int32_t dtype;       /* fasc_dtype, 0 where fasc has no such dtype */
+    int32_t dtype;       /* fasc_dtype that it is read as: the file's own, or where fasc lacks that,
+                            a wider one that holds every value; 0 = none */
     char dtype_name[16]; /* as the file spells it: "BF16", "<f4" */
     const char *name;    /* "" in an npy; may hold any UTF-8; valid until close */
-    int64_t offset;      /* bytes from the start of the file */
+    int64_t offset;      /* of the data: bytes from the start of the file, or of an npz's member */
     int64_t bytes;
 } fasc_file_tensor;
 
@@ -606,8 +607,20 @@ typedef struct fasc_file_tensor {
 fasc_status fasc_file_tensor_info(const fasc_file *file, int32_t index, fasc_file_tensor *info);
 
 /* Reads one tensor into a new CPU tensor; index from 0. Row-major, but column-major data of an
- * npy stays as it is, seen through strides. FASC_EUNSUPPORTED: fasc has no such dtype. */
+ * npy stays as it is, seen through strides. I8, I16 and U16 become i32, U32 and U64 i64, 8-bit
+ * floats f16, all exactly. FASC_EUNSUPPORTED: fasc has no such dtype, or a U64 does not fit. */
 fasc_status fasc_file_read(fasc_file *file, int32_t index, fasc_tensor **tensor);
+
+/* The same, but the elements' bits are taken for another dtype of their size: bf16 in an npy, say,
+ * which has no name for it ("|V2", "<u2"). */
+fasc_status fasc_file_read_as(fasc_file *file, int32_t index, fasc_dtype dtype,
+                              fasc_tensor **tensor);
+
+/* A CPU tensor that looks into the file's pages instead of holding a copy: its memory is what is
+ * touched, and the system takes it back. Writing to it changes the tensor, not the file, which must
+ * not become shorter while the tensor lives; the fasc_file may be closed. FASC_EUNSUPPORTED where
+ * the file's bytes are no tensor's (npz, another byte order, widened, not aligned). */
+fasc_status fasc_file_map(fasc_file *file, int32_t index, fasc_tensor **tensor);
 
 /* The file's string-to-string metadata; FASC_EINVAL past the last entry. */
 fasc_status fasc_file_metadata(const fasc_file *file, int32_t index, const char **key,
@@ -619,6 +632,10 @@ fasc_status fasc_save_safetensors(const char *path, int32_t count, const char *c
                                   const fasc_tensor *const *tensors, int32_t pairs,
                                   const char *const *metadata);
 fasc_status fasc_save_npy(const char *path, const fasc_tensor *tensor);
+
+/* Named tensors, in their order, as an npz; deflate: 0 = stored, 1 = compressed. */
+fasc_status fasc_save_npz(const char *path, int32_t count, const char *const *names,
+                          const fasc_tensor *const *tensors, int32_t deflate);
 
 /* Writes an RGB picture: pixels is height rows of width * 3 bytes. text: pairs of PNG tEXt
  * keyword and value (NULL with 0). The same input gives the same bytes. */

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "validate.h"
 
@@ -28,6 +29,8 @@ static fasc_status new_record(const char *call, fasc_device *device, void *data,
     s->data = data;
     s->bytes = bytes;
     s->device = device;
+    s->pages = NULL;
+    s->page_bytes = 0;
     *storage = s;
     return FASC_OK;
 }
@@ -82,6 +85,12 @@ fasc_status fasc_storage_wrap(const char *call, fasc_device *device, void *data,
     return new_record(call, device, data, bytes, false, storage);
 }
 
+void fasc_storage_unmap_at_end(fasc_storage *storage, void *pages, size_t bytes)
+{
+    storage->pages = pages;
+    storage->page_bytes = bytes;
+}
+
 void fasc_storage_retain(fasc_storage *storage)
 {
     atomic_fetch_add_explicit(&storage->refs, 1, memory_order_relaxed);
@@ -97,6 +106,9 @@ void fasc_storage_release(fasc_storage *storage)
         device->backend->release(device, storage->data, storage->bytes);
         atomic_fetch_sub(&device->live, (long long)storage->bytes);
         atomic_fetch_sub(&device->count, 1);
+    }
+    if (storage->pages) {
+        munmap(storage->pages, storage->page_bytes);
     }
     free(storage);
 }

@@ -13,6 +13,9 @@ fasc_status fasc_storage_new(const char *call, fasc_device *device, size_t bytes
 fasc_status fasc_storage_wrap(const char *call, fasc_device *device, void *data, size_t bytes,
                               fasc_storage **storage);
 
+/* Hands it the pages that wrapped memory lies in: unmapped when the last reference goes. */
+void fasc_storage_unmap_at_end(fasc_storage *storage, void *pages, size_t bytes);
+
 void fasc_storage_retain(fasc_storage *storage);
 
 /* Drops a reference; the last one returns owned memory to the device. NULL is allowed. */

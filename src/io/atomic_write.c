@@ -109,6 +109,11 @@ fasc_status fasc_atomic_write(fasc_atomic_file *file, const void *data, size_t b
     return FASC_OK;
 }
 
+FILE *fasc_atomic_stream(fasc_atomic_file *file)
+{
+    return file->stream;
+}
+
 fasc_status fasc_atomic_close(fasc_atomic_file *file, fasc_status status)
 {
     if (status == FASC_OK) {

@@ -4,6 +4,8 @@
 #ifndef FASC_IO_ATOMIC_WRITE_H
 #define FASC_IO_ATOMIC_WRITE_H
 
+#include <stdio.h>
+
 #include "backend.h"
 
 typedef struct fasc_atomic_file fasc_atomic_file;
@@ -13,6 +15,9 @@ typedef struct fasc_atomic_file fasc_atomic_file;
 fasc_status fasc_atomic_open(const char *call, const char *path, fasc_atomic_file **file);
 
 fasc_status fasc_atomic_write(fasc_atomic_file *file, const void *data, size_t bytes);
+
+/* Where its bytes go, for those who must turn back and change some. */
+FILE *fasc_atomic_stream(fasc_atomic_file *file);
 
 /* Ends the file, which takes its place if status is FASC_OK and all was written; otherwise it is
  * removed. Returns status, or what failed here. */

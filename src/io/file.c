@@ -1,4 +1,4 @@
-/* file.c - fasc_file: opens a file by its content, describes its tensors, reads them. */
+/* file.c - fasc_file: opens a file by its content, describes its tensors and metadata. */
 #include "file.h"
 
 #include <errno.h>
@@ -22,6 +22,10 @@ fasc_status fasc_file_bad(const fasc_file *file, int64_t offset, const char *for
     va_start(list, format);
     vsnprintf(what, sizeof what, format, list);
     va_end(list);
+    if (*file->member) {
+        return fasc_fail(FASC_EFORMAT, "file_open: %s: member '%s': byte %" PRId64 ": %s",
+                         file->shown, file->member, offset, what);
+    }
     return fasc_fail(FASC_EFORMAT, "file_open: %s: byte %" PRId64 ": %s", file->shown, offset,
                      what);
 }
@@ -30,36 +34,6 @@ fasc_status fasc_file_no_memory(const fasc_file *file, size_t bytes, const char 
 {
     return fasc_fail(FASC_ENOMEM, "file_open: %s: no memory for %zu bytes of %s", file->shown,
                      bytes, what);
-}
-
-fasc_status fasc_file_pread(const fasc_file *file, const char *call, void *dst, int64_t offset,
-                            int64_t bytes)
-{
-    const int64_t piece = 64 << 20; /* between two looks at the cancel flag */
-    char *to = dst;
-    while (bytes > 0) {
-        if (fasc_cancel_requested()) {
-            return fasc_fail(FASC_ECANCELED, "%s: %s: canceled", call, file->shown);
-        }
-        ssize_t got = pread(file->fd, to, (size_t)(bytes < piece ? bytes : piece), offset);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return fasc_fail(FASC_EIO, "%s: %s: byte %" PRId64 ": %s", call, file->shown, offset,
-                             strerror(errno));
-        }
-        if (got == 0) {
-            return fasc_fail(FASC_EIO,
-                             "%s: %s: byte %" PRId64 ": the file ends here; it had %" PRId64
-                             " bytes when it was opened",
-                             call, file->shown, offset, file->bytes);
-        }
-        to += got;
-        offset += got;
-        bytes -= got;
-    }
-    return FASC_OK;
 }
 
 bool fasc_file_shape_bytes(int32_t rank, const int64_t *shape, int64_t element_bits, int64_t *bytes)
@@ -78,24 +52,11 @@ bool fasc_file_shape_bytes(int32_t rank, const int64_t *shape, int64_t element_b
 
 /* ---- opening ------------------------------------------------------------------ */
 
-/* Files that people bring and that hold code, or another container, around their arrays. */
-static fasc_status refuse_known(const fasc_file *file, const char *head, size_t head_bytes)
+/* A pickle is a program. PyTorch's files are pickles, today inside a zip archive (see npz.c). */
+static fasc_status refuse_pickle(const fasc_file *file, const char *head, size_t head_bytes)
 {
-    if (head_bytes >= 4 && memcmp(head, "PK", 2) == 0 && (head[2] == 3 || head[2] == 5)) {
-        return fasc_file_bad(
-            file, 0,
-            "a zip archive: fasc reads .safetensors and .npy. Convert a PyTorch .pt (it holds a "
-            "pickle) in Python with safetensors.torch.save_file(torch.load(\"x.pt\", "
-            "weights_only=True), \"x.safetensors\"), a NumPy .npz with "
-            "safetensors.numpy.save_file(dict(numpy.load(\"x.npz\")), \"x.safetensors\")");
-    }
     if (head_bytes >= 2 && (unsigned char)head[0] == 0x80 && head[1] >= 2 && head[1] <= 5) {
-        return fasc_file_bad(
-            file, 0,
-            "a Python pickle, which is a program and is not run: fasc reads .safetensors and "
-            ".npy. Convert a PyTorch file in Python with "
-            "safetensors.torch.save_file(torch.load(\"x.pt\", weights_only=True), "
-            "\"x.safetensors\")");
+        return fasc_file_bad(file, 0, FASC_FILE_PICKLE, file->shown);
     }
     return FASC_OK;
 }
@@ -113,10 +74,14 @@ static fasc_status read_header(fasc_file *file)
     }
     if (n >= 6 && memcmp(head, "\x93NUMPY", 6) == 0) {
         file->format = "npy";
-        return fasc_npy_open(file, head, n);
+        return fasc_npy_open(file);
     }
     if (n < 9 || head[8] != '{') {
-        status = refuse_known(file, head, n);
+        if (n >= 4 && memcmp(head, "PK", 2) == 0 && (head[2] == 3 || head[2] == 5)) {
+            file->format = "npz";
+            return fasc_npz_open(file);
+        }
+        status = refuse_pickle(file, head, n);
     }
     if (status == FASC_OK) {
         file->format = "safetensors";
@@ -190,12 +155,13 @@ void fasc_file_close(fasc_file *file)
         close(file->fd);
     }
     for (int32_t i = 0; i < file->count; i++) {
-        free((char *)file->tensors[i].name);
+        free((char *)file->entries[i].info.name);
     }
+    fasc_npz_close(file->npz);
     for (int32_t i = 0; i < 2 * file->pairs; i++) {
         free(file->metadata[i]);
     }
-    free(file->tensors);
+    free(file->entries);
     free(file->metadata);
     free(file->shown);
     free(file);
@@ -234,7 +200,7 @@ fasc_status fasc_file_tensor_info(const fasc_file *file, int32_t index, fasc_fil
         status = fasc_check_struct("file_tensor_info", "info", info, sizeof *info);
     }
     if (status == FASC_OK) {
-        *info = file->tensors[index];
+        *info = file->entries[index].info;
     }
     return status;
 }
@@ -252,73 +218,4 @@ fasc_status fasc_file_metadata(const fasc_file *file, int32_t index, const char 
         *value = file->metadata[2 * index + 1];
     }
     return status;
-}
-
-/* ---- reading ------------------------------------------------------------------ */
-
-static void swap_bytes(void *data, size_t element, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        unsigned char *p = (unsigned char *)data + (size_t)i * element;
-        for (size_t a = 0, b = element - 1; a < b; a++, b--) {
-            unsigned char keep = p[a];
-            p[a] = p[b];
-            p[b] = keep;
-        }
-    }
-}
-
-/* Column-major data keeps its order in memory: the strides say what it is. */
-static fasc_status empty_like_file(const fasc_file *file, const fasc_file_tensor *info,
-                                   fasc_tensor **tensor)
-{
-    fasc_device *cpu;
-    int64_t stride[FASC_MAX_RANK], step = 1;
-    fasc_status status = fasc_device_open("cpu", &cpu);
-    if (status != FASC_OK || !file->fortran || info->bytes == 0) {
-        return status != FASC_OK ? status
-                                 : fasc_tensor_empty(cpu, (fasc_dtype)info->dtype, info->rank,
-                                                     info->shape, tensor);
-    }
-    for (int32_t i = 0; i < info->rank; i++) {
-        stride[i] = step;
-        step *= info->shape[i];
-    }
-    return fasc_tensor_empty_strided(cpu, (fasc_dtype)info->dtype, info->rank, info->shape, stride,
-                                     tensor);
-}
-
-fasc_status fasc_file_read(fasc_file *file, int32_t index, fasc_tensor **tensor)
-{
-    const char *call = "file_read";
-    fasc_tensor *t = NULL;
-    fasc_status status = check_index(call, file, index, file ? file->count : 0, "tensors");
-    if (status == FASC_OK) {
-        status = fasc_check_pointer(call, "tensor", tensor);
-    }
-    if (status != FASC_OK) {
-        return status;
-    }
-    const fasc_file_tensor *info = &file->tensors[index];
-    if (!info->dtype) {
-        char name[96];
-        return fasc_fail(FASC_EUNSUPPORTED,
-                         "%s: %s: tensor '%s': dtype %s is not one that fasc has (f16 bf16 f32 f64 "
-                         "i32 i64 u8)",
-                         call, file->shown, fasc_escape(name, sizeof name, info->name),
-                         info->dtype_name);
-    }
-    status = empty_like_file(file, info, &t);
-    if (status == FASC_OK) {
-        status = fasc_file_pread(file, call, t->data, info->offset, info->bytes);
-    }
-    if (status != FASC_OK) {
-        fasc_tensor_free(t);
-        return status;
-    }
-    if (file->big_endian) {
-        swap_bytes(t->data, fasc_dtype_size(t->dtype), t->numel);
-    }
-    *tensor = t;
-    return FASC_OK;
 }

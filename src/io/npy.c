@@ -1,6 +1,6 @@
-/* npy.c - reads the header of a .npy file: magic, version, length, and a Python dict literal with
- * exactly the keys descr, fortran_order and shape; then the data, to the end of the file. The
- * format is described in numpy.lib.format. */
+/* npy.c - reads the header of a .npy, a file or a member of an npz: magic, version, length, and a
+ * Python dict literal with exactly the keys descr, fortran_order and shape; then the data, to the
+ * end of the file. The format is described in numpy.lib.format. */
 #include "npy.h"
 
 #include <inttypes.h>
@@ -141,45 +141,73 @@ static fasc_status read_shape(cursor *c, fasc_file_tensor *t)
 
 /* ---- descr ------------------------------------------------------------------------ */
 
-/* Byte order and code; big-endian numbers are turned round when they are read. */
-static fasc_status set_dtype(cursor *c, const char *descr, fasc_file *file, fasc_file_tensor *t)
+#define STRUCTURED "structured"
+
+/* Steps over a list or tuple of lists, tuples, strings and numbers. */
+static fasc_status skip_nested(cursor *c)
 {
-    const char *code = descr + (*descr && strchr("<>|=", *descr) ? 1 : 0);
-    memcpy(t->dtype_name, descr, strlen(descr) + 1);
-    for (size_t i = 0; i < FASC_NPY_DTYPE_COUNT; i++) {
-        if (strcmp(code, FASC_NPY_DTYPES[i].code) == 0 && !(*descr == '|' && code[1] != '1')) {
-            t->dtype = (int32_t)FASC_NPY_DTYPES[i].dtype;
-            file->big_endian = *descr == '>';
-            return FASC_OK;
+    int depth = 0;
+    do {
+        skip_space(c);
+        char byte = c->at < c->end ? c->text[c->at] : '\0';
+        if (byte == '\'' || byte == '"') {
+            for (c->at++; c->at < c->end && c->text[c->at] != byte; c->at++) {
+            }
         }
-    }
-    const char *why = strcmp(code, "V2") == 0 ? "; for bf16, which npy has no name for, use "
-                                                ".safetensors"
-                      : *code == 'O'          ? ": it holds Python objects, a pickle"
-                                              : "";
-    return fasc_fail(FASC_EUNSUPPORTED,
-                     "file_open: %s: byte %" PRId64 ": dtype '%s' is not read%s; fasc reads f2 f4 "
-                     "f8 i4 i8 u1 b1 in either byte order",
-                     file->shown, c->start + c->at, descr, why);
+        if (c->at >= c->end) {
+            return expected(c, "a closing bracket");
+        }
+        depth += (byte == '[' || byte == '(') - (byte == ']' || byte == ')');
+        c->at++;
+    } while (depth > 0);
+    return FASC_OK;
 }
 
-static fasc_status read_descr(cursor *c, fasc_file *file, fasc_file_tensor *t)
+/* Byte order and code; big-endian numbers are turned round when they are read. A dtype of one byte
+ * has no order: numpy writes '|' there, and only there. */
+static void set_dtype(const char *descr, fasc_file_entry *entry)
 {
-    char descr[sizeof t->dtype_name];
+    const char *code = descr + (*descr && strchr("<>|=", *descr) ? 1 : 0);
+    memcpy(entry->info.dtype_name, descr, strlen(descr) + 1);
+    for (size_t i = 0; i < FASC_NPY_DTYPE_COUNT; i++) {
+        const fasc_npy_dtype *known = &FASC_NPY_DTYPES[i];
+        if (strcmp(code, known->code) == 0 && !(*descr == '|' && code[1] != '1')) {
+            entry->info.dtype = (int32_t)known->dtype;
+            entry->element = known->element;
+            entry->big_endian = *descr == '>';
+        }
+    }
+}
+
+static fasc_status read_descr(cursor *c, fasc_file_entry *entry)
+{
+    char descr[sizeof entry->info.dtype_name];
     skip_space(c);
     if (c->at < c->end && (c->text[c->at] == '[' || c->text[c->at] == '(')) {
-        return fasc_fail(FASC_EUNSUPPORTED,
-                         "file_open: %s: byte %" PRId64 ": a structured dtype; fasc reads plain "
-                         "numbers: save each field as an array of its own",
-                         file->shown, c->start + c->at);
+        memcpy(entry->info.dtype_name, STRUCTURED, sizeof STRUCTURED);
+        return skip_nested(c);
     }
     fasc_status status = read_string(c, descr, sizeof descr);
-    return status == FASC_OK ? set_dtype(c, descr, file, t) : status;
+    if (status == FASC_OK) {
+        set_dtype(descr, entry);
+    }
+    return status;
+}
+
+/* Bytes of an element of bits that only fasc_file_read_as can read: "|V2". */
+static int64_t raw_size(const char *descr)
+{
+    const char *code = descr + (*descr == '|');
+    return code[0] == 'V' &&
+                   (code[1] == '1' || code[1] == '2' || code[1] == '4' || code[1] == '8') &&
+                   !code[2]
+               ? code[1] - '0'
+               : 0;
 }
 
 /* ---- the header ------------------------------------------------------------------- */
 
-static fasc_status read_dict(cursor *c, fasc_file *file, fasc_file_tensor *t)
+static fasc_status read_dict(cursor *c, const fasc_file *file, fasc_file_entry *entry)
 {
     static const char *const KEY[] = {"descr", "fortran_order", "shape"};
     bool seen[3] = {false}, comma = true;
@@ -209,9 +237,9 @@ static fasc_status read_dict(cursor *c, fasc_file *file, fasc_file_tensor *t)
         if (!accept(c, ':')) {
             return expected(c, "':'");
         }
-        status = which == 0   ? read_descr(c, file, t)
-                 : which == 1 ? read_bool(c, &file->fortran)
-                              : read_shape(c, t);
+        status = which == 0   ? read_descr(c, entry)
+                 : which == 1 ? read_bool(c, &entry->fortran)
+                              : read_shape(c, &entry->info);
         if (status != FASC_OK) {
             return status;
         }
@@ -226,19 +254,26 @@ static fasc_status read_dict(cursor *c, fasc_file *file, fasc_file_tensor *t)
     return c->at == c->end ? FASC_OK : expected(c, "nothing but padding");
 }
 
-/* The data is what shape and dtype say, and the file ends with it. */
-static fasc_status check_data(const fasc_file *file, fasc_file_tensor *t)
+/* The data is what shape and dtype say, and `total` bytes end with it. Of a dtype whose size is not
+ * known it is what is there. */
+static fasc_status check_data(const fasc_file *file, int64_t total, fasc_file_entry *entry)
 {
-    int64_t there = file->bytes - t->offset;
-    int64_t bits = 8 * (int64_t)fasc_dtype_size((fasc_dtype)t->dtype);
-    if (!fasc_file_shape_bytes(t->rank, t->shape, bits, &t->bytes)) {
+    fasc_file_tensor *t = &entry->info;
+    int64_t there = total - t->offset;
+    int64_t size = t->dtype ? (int64_t)fasc_element_size(entry->element, (fasc_dtype)t->dtype)
+                            : raw_size(t->dtype_name);
+    t->bytes = there;
+    if (size == 0) {
+        return FASC_OK;
+    }
+    if (!fasc_file_shape_bytes(t->rank, t->shape, 8 * size, &t->bytes)) {
         return fasc_file_bad(file, t->offset, "the shape's size in bytes overflows 63 bits");
     }
     if (t->bytes > there) {
-        return fasc_file_bad(file, file->bytes,
-                             "the file ends here: shape and dtype %s promise %" PRId64
+        return fasc_file_bad(file, total,
+                             "the %s ends here: shape and dtype %s promise %" PRId64
                              " bytes of data, %" PRId64 " are there",
-                             t->dtype_name, t->bytes, there);
+                             *file->member ? "member" : "file", t->dtype_name, t->bytes, there);
     }
     if (t->bytes < there) {
         return fasc_file_bad(file, t->offset + t->bytes, "%" PRId64 " bytes follow the array",
@@ -247,44 +282,100 @@ static fasc_status check_data(const fasc_file *file, fasc_file_tensor *t)
     return FASC_OK;
 }
 
-fasc_status fasc_npy_open(fasc_file *file, const char *head, size_t head_bytes)
+/* The preamble: magic, version, and where the header ends. */
+static fasc_status read_preamble(const fasc_file *file, fasc_file_reader *reader, int64_t total,
+                                 int64_t *length)
 {
-    const unsigned char *h = (const unsigned char *)head;
-    int64_t start = head_bytes > 6 && h[6] == 1 ? 10 : 12;
-    if ((int64_t)head_bytes < start) {
-        return fasc_file_bad(file, (int64_t)head_bytes, "the file ends inside the npy preamble");
+    unsigned char h[12];
+    if (total < 10) {
+        return fasc_file_bad(file, total, "the %s ends inside the npy preamble",
+                             *file->member ? "member" : "file");
+    }
+    fasc_status status = fasc_file_reader_next(reader, h, 10);
+    if (status != FASC_OK) {
+        return status;
+    }
+    if (memcmp(h, "\x93NUMPY", 6) != 0) {
+        return fasc_file_bad(file, 0, "does not begin as an npy");
     }
     if (h[6] < 1 || h[6] > 3 || h[7] != 0) {
         return fasc_file_bad(file, 6, "npy version %d.%d; fasc reads 1.0, 2.0 and 3.0", h[6], h[7]);
     }
-    int64_t length = h[8] | h[9] << 8;
+    *length = h[8] | h[9] << 8;
     if (h[6] > 1) {
-        length |= (int64_t)h[10] << 16 | (int64_t)h[11] << 24;
+        if (total < 12) {
+            return fasc_file_bad(file, total, "the %s ends inside the npy preamble",
+                                 *file->member ? "member" : "file");
+        }
+        status = fasc_file_reader_next(reader, h + 10, 2);
+        *length |= (int64_t)h[10] << 16 | (int64_t)h[11] << 24;
     }
-    if (length > file->bytes - start || length > MAX_HEADER) {
-        return fasc_file_bad(file, 8,
-                             "the header would be %" PRId64 " bytes long; the file has %" PRId64
-                             " (and plain arrays need less than %d)",
-                             length, file->bytes, MAX_HEADER);
+    if (status == FASC_OK && (*length > total - reader->at || *length > MAX_HEADER)) {
+        status = fasc_file_bad(file, 8,
+                               "the header would be %" PRId64 " bytes long; the %s has %" PRId64
+                               " (and plain arrays need less than %d)",
+                               *length, *file->member ? "member" : "file", total, MAX_HEADER);
     }
+    return status;
+}
+
+fasc_status fasc_npy_header(const fasc_file *file, fasc_file_reader *reader, int64_t total,
+                            fasc_file_entry *entry)
+{
+    int64_t length = 0;
+    fasc_status status = read_preamble(file, reader, total, &length);
+    if (status != FASC_OK) {
+        return status;
+    }
+    cursor c = {.file = file, .end = length, .start = reader->at};
     char *text = calloc(1, (size_t)length + 1);
-    file->tensors = calloc(1, sizeof *file->tensors);
-    if (!text || !file->tensors || !(file->tensors->name = strdup(""))) {
-        free(text);
+    if (!text) {
         return fasc_file_no_memory(file, (size_t)length, "header");
     }
-    file->count = 1;
-    fasc_file_tensor *t = file->tensors;
-    t->size = sizeof *t;
-    t->offset = start + length;
-    cursor c = {.file = file, .text = text, .end = length, .start = start};
-    fasc_status status = fasc_file_pread(file, "file_open", text, start, length);
+    c.text = text;
+    entry->info.size = sizeof entry->info;
+    entry->info.offset = reader->at + length;
+    status = fasc_file_reader_next(reader, text, length);
     if (status == FASC_OK) {
-        status = read_dict(&c, file, t);
-    }
-    if (status == FASC_OK) {
-        status = check_data(file, t);
+        status = read_dict(&c, file, entry);
     }
     free(text);
-    return status;
+    return status == FASC_OK ? check_data(file, total, entry) : status;
+}
+
+/* A file of one array that nothing can be made of is refused at once. */
+static fasc_status check_dtype(const fasc_file *file, const fasc_file_tensor *t)
+{
+    const char *descr = t->dtype_name, *code = descr + (*descr && strchr("<>|=", *descr) ? 1 : 0);
+    if (t->dtype || raw_size(descr)) {
+        return FASC_OK;
+    }
+    if (strcmp(descr, STRUCTURED) == 0) {
+        return fasc_fail(FASC_EUNSUPPORTED,
+                         "file_open: %s: a structured dtype; fasc reads plain numbers: save each "
+                         "field as an array of its own",
+                         file->shown);
+    }
+    return fasc_fail(FASC_EUNSUPPORTED,
+                     "file_open: %s: dtype '%s' is not read%s; fasc reads f2 f4 f8 i1 i2 i4 i8 u1 "
+                     "u2 u4 u8 b1 in either byte order",
+                     file->shown, descr, *code == 'O' ? ": it holds Python objects, a pickle" : "");
+}
+
+fasc_status fasc_npy_open(fasc_file *file)
+{
+    fasc_file_reader reader;
+    fasc_status status = fasc_file_reader_open(&reader, file, "file_open", 0);
+    file->entries = calloc(1, sizeof *file->entries);
+    if (!file->entries || !(file->entries->info.name = strdup(""))) {
+        return fasc_file_no_memory(file, sizeof *file->entries, "tensor records");
+    }
+    file->count = 1;
+    if (status == FASC_OK) {
+        status = fasc_npy_header(file, &reader, file->bytes, file->entries);
+    }
+    if (status == FASC_OK) {
+        status = check_dtype(file, &file->entries->info);
+    }
+    return fasc_file_reader_close(&reader, status, false);
 }

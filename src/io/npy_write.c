@@ -22,10 +22,16 @@ static const char *code_of(fasc_dtype dtype)
     return NULL;
 }
 
-/* Eight dimensions of 19 digits stay well below `size`, 512. Returns the bytes used. */
-static size_t build_header(const fasc_tensor *t, const char *code, char *out, size_t size)
+fasc_status fasc_npy_write_header(const char *call, const char *what, const fasc_tensor *t,
+                                  char out[FASC_NPY_HEADER], size_t *length)
 {
-    size_t used = PREAMBLE;
+    const char *code = code_of(t->dtype);
+    size_t used = PREAMBLE, size = FASC_NPY_HEADER;
+    if (!code) {
+        return fasc_fail(FASC_EUNSUPPORTED,
+                         "%s: %s: npy has no %s; save it as .safetensors or convert it to f32",
+                         call, what, fasc_dtype_name(t->dtype));
+    }
     used += (size_t)snprintf(out + used, size - used,
                              "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
                              fasc_dtype_size(t->dtype) == 1 ? '|' : '<', code);
@@ -34,13 +40,13 @@ static size_t build_header(const fasc_tensor *t, const char *code, char *out, si
         used += (size_t)snprintf(out + used, size - used, "%" PRId64 "%s", t->shape[i], after);
     }
     used += (size_t)snprintf(out + used, size - used, "), }");
-    size_t total = (used + 1 + 63) / 64 * 64, length = total - PREAMBLE;
-    memset(out + used, ' ', total - used);
-    out[total - 1] = '\n';
+    *length = (used + 1 + 63) / 64 * 64;
+    memset(out + used, ' ', *length - used);
+    out[*length - 1] = '\n';
     memcpy(out, "\x93NUMPY\x01\x00", 8);
-    out[8] = (char)(length & 0xff);
-    out[9] = (char)(length >> 8);
-    return total;
+    out[8] = (char)((*length - PREAMBLE) & 0xff);
+    out[9] = (char)((*length - PREAMBLE) >> 8);
+    return FASC_OK;
 }
 
 static fasc_status write_piece(void *context, const void *data, size_t bytes)
@@ -50,24 +56,20 @@ static fasc_status write_piece(void *context, const void *data, size_t bytes)
 
 fasc_status fasc_save_npy(const char *path, const fasc_tensor *tensor)
 {
-    char header[512];
+    char header[FASC_NPY_HEADER];
+    size_t length;
     fasc_atomic_file *file;
     fasc_status status = fasc_check_pointer(CALL, "tensor", tensor);
+    if (status == FASC_OK) {
+        status = fasc_npy_write_header(CALL, "tensor", tensor, header, &length);
+    }
+    if (status == FASC_OK) {
+        status = fasc_atomic_open(CALL, path, &file);
+    }
     if (status != FASC_OK) {
         return status;
     }
-    const char *code = code_of(tensor->dtype);
-    if (!code) {
-        return fasc_fail(FASC_EUNSUPPORTED,
-                         CALL ": tensor: npy has no %s; save it as .safetensors or convert it to "
-                              "f32",
-                         fasc_dtype_name(tensor->dtype));
-    }
-    status = fasc_atomic_open(CALL, path, &file);
-    if (status != FASC_OK) {
-        return status;
-    }
-    status = fasc_atomic_write(file, header, build_header(tensor, code, header, sizeof header));
+    status = fasc_atomic_write(file, header, length);
     if (status == FASC_OK) {
         status = fasc_stream(CALL, tensor, write_piece, file);
     }

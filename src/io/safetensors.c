@@ -13,11 +13,16 @@
 
 /* Where one of ours has two names there, the first is the one that is written. */
 static const fasc_safetensors_dtype DTYPES[] = {
-    {"F16", 16, FASC_F16}, {"BF16", 16, FASC_BF16}, {"F32", 32, FASC_F32}, {"F64", 64, FASC_F64},
-    {"I32", 32, FASC_I32}, {"I64", 64, FASC_I64},   {"U8", 8, FASC_U8},    {"BOOL", 8, FASC_U8},
-    {"I8", 8, 0},          {"I16", 16, 0},          {"U16", 16, 0},        {"U32", 32, 0},
-    {"U64", 64, 0},        {"C64", 64, 0},          {"F8_E5M2", 8, 0},     {"F8_E4M3", 8, 0},
-    {"F8_E8M0", 8, 0},     {"F6_E2M3", 6, 0},       {"F6_E3M2", 6, 0},     {"F4", 4, 0},
+    {"F16", 16, FASC_F16, FASC_ELEMENT_SAME},    {"BF16", 16, FASC_BF16, FASC_ELEMENT_SAME},
+    {"F32", 32, FASC_F32, FASC_ELEMENT_SAME},    {"F64", 64, FASC_F64, FASC_ELEMENT_SAME},
+    {"I32", 32, FASC_I32, FASC_ELEMENT_SAME},    {"I64", 64, FASC_I64, FASC_ELEMENT_SAME},
+    {"U8", 8, FASC_U8, FASC_ELEMENT_SAME},       {"BOOL", 8, FASC_U8, FASC_ELEMENT_SAME},
+    {"I8", 8, FASC_I32, FASC_ELEMENT_I8},        {"I16", 16, FASC_I32, FASC_ELEMENT_I16},
+    {"U16", 16, FASC_I32, FASC_ELEMENT_U16},     {"U32", 32, FASC_I64, FASC_ELEMENT_U32},
+    {"U64", 64, FASC_I64, FASC_ELEMENT_U64},     {"F8_E5M2", 8, FASC_F16, FASC_ELEMENT_E5M2},
+    {"F8_E4M3", 8, FASC_F16, FASC_ELEMENT_E4M3}, {"C64", 64, 0, FASC_ELEMENT_SAME},
+    {"F8_E8M0", 8, 0, FASC_ELEMENT_SAME},        {"F6_E2M3", 6, 0, FASC_ELEMENT_SAME},
+    {"F6_E3M2", 6, 0, FASC_ELEMENT_SAME},        {"F4", 4, 0, FASC_ELEMENT_SAME},
 };
 
 const fasc_safetensors_dtype *fasc_safetensors_dtype_named(const char *name)
@@ -122,8 +127,9 @@ static fasc_status read_sizes(const entry *e, const json_t *object, const char *
 /* The dtype's name, and the size that it and the shape ask for, against the offsets. A dtype that
  * is in no list leaves the size unknown, and nothing else unchecked. */
 static fasc_status check_dtype(const entry *e, const json_t *object, int64_t bytes,
-                               fasc_file_tensor *t)
+                               fasc_file_entry *into)
 {
+    fasc_file_tensor *t = &into->info;
     const char *name = json_string_value(json_object_get(object, "dtype"));
     int64_t by_shape;
     if (!name) {
@@ -133,6 +139,7 @@ static fasc_status check_dtype(const entry *e, const json_t *object, int64_t byt
     const fasc_safetensors_dtype *known = fasc_safetensors_dtype_named(name);
     fasc_escape(t->dtype_name, sizeof t->dtype_name, name);
     t->dtype = known ? known->dtype : 0;
+    into->element = known ? known->element : FASC_ELEMENT_SAME;
     if (!fasc_file_shape_bytes(t->rank, t->shape, known ? known->bits : 8, &by_shape)) {
         return bad_entry(e, "the shape's size in bytes %s",
                          known && known->bits < 8 ? "is no whole number or overflows"
@@ -145,8 +152,9 @@ static fasc_status check_dtype(const entry *e, const json_t *object, int64_t byt
     return FASC_OK;
 }
 
-static fasc_status read_entry(const entry *e, const json_t *object, fasc_file_tensor *t)
+static fasc_status read_entry(const entry *e, const json_t *object, fasc_file_entry *into)
 {
+    fasc_file_tensor *t = &into->info;
     int64_t data_start = 8 + e->header_bytes, data_bytes = e->file->bytes - data_start;
     int64_t span[2];
     size_t rank, ends;
@@ -172,7 +180,7 @@ static fasc_status read_entry(const entry *e, const json_t *object, fasc_file_te
     t->rank = (int32_t)rank;
     t->offset = data_start + span[0];
     t->bytes = span[1] - span[0];
-    return check_dtype(e, object, t->bytes, t);
+    return check_dtype(e, object, t->bytes, into);
 }
 
 static fasc_status read_metadata(const entry *e, json_t *object, fasc_file *file)
@@ -206,7 +214,8 @@ static fasc_status read_metadata(const entry *e, json_t *object, fasc_file *file
 
 static int by_offset(const void *a, const void *b)
 {
-    const fasc_file_tensor *x = a, *y = b;
+    const fasc_file_tensor *x = &((const fasc_file_entry *)a)->info;
+    const fasc_file_tensor *y = &((const fasc_file_entry *)b)->info;
     if (x->offset != y->offset) {
         return x->offset < y->offset ? -1 : 1;
     }
@@ -222,14 +231,15 @@ static fasc_status check_coverage(const fasc_file *file, int64_t data_start)
 {
     int64_t at = data_start;
     for (int32_t i = 0; i < file->count; i++) {
-        const fasc_file_tensor *t = &file->tensors[i];
+        const fasc_file_tensor *t = &file->entries[i].info;
         char name[96], before[96];
         if (t->offset != at) {
-            return fasc_file_bad(file, at, "the data of '%s' begins at byte %" PRId64 ", %s '%s'",
-                                 fasc_escape(name, sizeof name, t->name), t->offset,
-                                 t->offset < at ? "inside that of" : "leaving a hole after",
-                                 i > 0 ? fasc_escape(before, sizeof before, t[-1].name)
-                                       : "the header");
+            return fasc_file_bad(
+                file, at, "the data of '%s' begins at byte %" PRId64 ", %s '%s'",
+                fasc_escape(name, sizeof name, t->name), t->offset,
+                t->offset < at ? "inside that of" : "leaving a hole after",
+                i > 0 ? fasc_escape(before, sizeof before, file->entries[i - 1].info.name)
+                      : "the header");
         }
         at += t->bytes;
     }
@@ -247,19 +257,19 @@ static fasc_status read_entries(fasc_file *file, json_t *root, const char *heade
     json_t *value;
     fasc_status status = FASC_OK;
     size_t size = json_object_size(root);
-    file->tensors = calloc(size + 1, sizeof *file->tensors);
-    if (!file->tensors) {
-        return fasc_file_no_memory(file, size * sizeof *file->tensors, "tensor records");
+    file->entries = calloc(size + 1, sizeof *file->entries);
+    if (!file->entries) {
+        return fasc_file_no_memory(file, size * sizeof *file->entries, "tensor records");
     }
     json_object_foreach (root, e.key, value) {
         e.number++;
         if (strcmp(e.key, FASC_SAFETENSORS_METADATA) == 0) {
             status = read_metadata(&e, value, file);
         } else {
-            fasc_file_tensor *t = &file->tensors[file->count];
-            t->size = sizeof *t;
-            status = read_entry(&e, value, t);
-            if (status == FASC_OK && !(t->name = strdup(e.key))) {
+            fasc_file_entry *into = &file->entries[file->count];
+            into->info.size = sizeof into->info;
+            status = read_entry(&e, value, into);
+            if (status == FASC_OK && !(into->info.name = strdup(e.key))) {
                 status = fasc_file_no_memory(file, strlen(e.key), "a tensor's name");
             }
             file->count += status == FASC_OK;
@@ -268,7 +278,7 @@ static fasc_status read_entries(fasc_file *file, json_t *root, const char *heade
             return status;
         }
     }
-    qsort(file->tensors, (size_t)file->count, sizeof *file->tensors, by_offset);
+    qsort(file->entries, (size_t)file->count, sizeof *file->entries, by_offset);
     return check_coverage(file, 8 + header_bytes);
 }
 

@@ -2,7 +2,7 @@
 #ifndef FASC_IO_SAFETENSORS_H
 #define FASC_IO_SAFETENSORS_H
 
-#include "fasc.h"
+#include "element.h"
 
 #define FASC_SAFETENSORS_MAX_HEADER 100000000 /* bytes; the format's own limit */
 #define FASC_SAFETENSORS_METADATA   "__metadata__"
@@ -10,7 +10,8 @@
 typedef struct fasc_safetensors_dtype {
     const char *name;
     int32_t bits;  /* of one element */
-    int32_t dtype; /* fasc_dtype that holds it as it is; 0 = none */
+    int32_t dtype; /* fasc_dtype that holds it; 0 = none */
+    fasc_element element;
 } fasc_safetensors_dtype;
 
 /* NULL for a name that the format does not have. */

@@ -126,10 +126,8 @@ static void foreign_dtypes_are_named(void)
         const char *header, *message;
     } FOREIGN[] = {
         {DICT("'|O'", "False", "(1,)"), "holds Python objects, a pickle"},
-        {DICT("'|V2'", "False", "(1,)"), "for bf16, which npy has no name for"},
-        {DICT("'<i2'", "False", "(1,)"), "dtype '<i2' is not read"},
-        {DICT("'|i1'", "False", "(1,)"), "dtype '|i1' is not read"},
-        {DICT("'<u8'", "False", "(1,)"), "dtype '<u8' is not read"},
+        {DICT("'|V3'", "False", "(1,)"), "dtype '|V3' is not read"},
+        {DICT("'<U4'", "False", "(1,)"), "dtype '<U4' is not read"},
         {DICT("'<c8'", "False", "(1,)"), "dtype '<c8' is not read"},
         {DICT("'<f16'", "False", "(1,)"), "dtype '<f16' is not read"},
         {DICT("'<M8[ns]'", "False", "(1,)"), "dtype '<M8[ns]' is not read"},
