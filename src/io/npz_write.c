@@ -17,6 +17,8 @@
 /* The first moment that zip's clock knows, as numpy writes it: the same input, the same bytes. */
 #define DOS_DATE 0x21
 
+#define DEFLATE_LEVEL 6 /* zlib's own choice; libzip's is 9, which takes far longer for little */
+
 /* ---- a member's bytes ------------------------------------------------------------------- */
 
 typedef struct member {
@@ -124,15 +126,28 @@ static zip_int64_t member_source(void *context, void *data, zip_uint64_t length,
 typedef struct sink {
     fasc_atomic_file *file;
     fasc_status status; /* of a failed write */
+    off_t end;          /* bytes written so far */
     zip_error_t error;
 } sink;
+
+static int64_t write_sink(sink *s, const void *data, uint64_t length)
+{
+    s->status = fasc_atomic_write(s->file, data, length);
+    if (s->status != FASC_OK) {
+        zip_error_set(&s->error, ZIP_ER_WRITE, EIO);
+        return -1;
+    }
+    off_t at = ftello(fasc_atomic_stream(s->file));
+    s->end = at > s->end ? at : s->end;
+    return (int64_t)length;
+}
 
 static int64_t seek_sink(sink *s, void *data, uint64_t length)
 {
     FILE *stream = fasc_atomic_stream(s->file);
-    off_t at = ftello(stream);
+    zip_uint64_t at = (zip_uint64_t)ftello(stream);
     zip_int64_t target =
-        zip_source_seek_compute_offset((zip_uint64_t)at, (zip_uint64_t)at, data, length, &s->error);
+        zip_source_seek_compute_offset(at, (zip_uint64_t)s->end, data, length, &s->error);
     if (target < 0) {
         return -1;
     }
@@ -152,12 +167,7 @@ static zip_int64_t sink_source(void *context, void *data, zip_uint64_t length,
         zip_error_set(&s->error, ZIP_ER_READ, ENOENT);
         return -1;
     case ZIP_SOURCE_WRITE:
-        s->status = fasc_atomic_write(s->file, data, length);
-        if (s->status != FASC_OK) {
-            zip_error_set(&s->error, ZIP_ER_WRITE, EIO);
-            return -1;
-        }
-        return (zip_int64_t)length;
+        return write_sink(s, data, length);
     case ZIP_SOURCE_SEEK_WRITE:
         return seek_sink(s, data, length);
     case ZIP_SOURCE_TELL_WRITE:
