@@ -19,8 +19,25 @@ local M = {}
 ---@field logits fasc.Tensor?  (B, Hq, Nq, Nk): scale * Q K^T, the whole matrix
 ---@field masked fasc.Tensor?  the same with -inf where a key is not visible
 ---@field probs fasc.Tensor?   softmax over the visible keys, 0 elsewhere
+---@field entropy fasc.Tensor?         (B, Hq, Nq), nats
+---@field mean_distance fasc.Tensor?   (B, Hq, Nq): sum_j p (i + Nk - Nq - j)
+---@field row_sum fasc.Tensor?         (B, Hq, Nq), of the visible logits of key_range
+---@field row_argmax fasc.Tensor?      (B, Hq, Nq) i32, the lowest key among ties, -1 without any
+---@field topk_values fasc.Tensor?     (B, Hq, Nq, k), largest first, -inf where there are no more
+---@field topk_indices fasc.Tensor?    (B, Hq, Nq, k) i32, ties by the lower key, else -1
+---@field col_sum_probs fasc.Tensor?   (B, Hq or Hk, keys of key_range), over query_range
+---@field col_sum_logits fasc.Tensor?  the same of the visible logits
+---@field col_max_probs fasc.Tensor?   the largest instead
+---@field diag_sum_probs fasc.Tensor?  (B, Hq, Nq + Nk - 1): entry delta + Nq - 1 sums the pairs
+---       with (i + Nk - Nq) - j = delta
+---@field diag_sum_logits fasc.Tensor? the same of the visible logits
+---@field pooled_max fasc.Tensor?      (B, Hq, ceil(Nq/tile), ceil(Nk/tile)): of probs
+---@field pooled_mass fasc.Tensor?     summed over a tile's keys, averaged over its queries
+---@field max_logit fasc.Tensor?       (Hq), over batch and visible pairs
+---@field seed number?   of dropout, as given or drawn
+---@field offset number? likewise
 
-local fields = {plan = true}
+local fields = {plan = true, seed = true, offset = true}
 for _, name in ipairs(calls.OUTPUT_NAMES) do
     fields[name] = true
 end
@@ -29,10 +46,14 @@ local function result_text(result)
     local lines = {}
     for _, name in ipairs(calls.OUTPUT_NAMES) do
         if result[name] then
-            lines[#lines + 1] = ("%-8s %s"):format(name, tensors.describe(result[name]))
+            lines[#lines + 1] = ("%-15s %s"):format(name, tensors.describe(result[name]))
         end
     end
-    lines[#lines + 1] = ("%-8s %s"):format("plan", tostring(result.plan))
+    if result.seed then
+        lines[#lines + 1] = ("%-15s seed %.0f, offset %.0f"):format("dropout", result.seed,
+            result.offset)
+    end
+    lines[#lines + 1] = ("%-15s %s"):format("plan", tostring(result.plan))
     return table.concat(lines, "\n")
 end
 
@@ -46,7 +67,7 @@ end
 -- The metatable carries how the result was made, for fasc.check; not the inputs, which would live
 -- as long as the result.
 local function new_result(call, plan)
-    local result = {plan = plan}
+    local result = {plan = plan, seed = call.seed, offset = call.offset}
     for name, t in pairs(call.outputs) do
         result[name] = t
     end
@@ -75,14 +96,19 @@ local function run(name, q, k, v, opts)
     return new_result(call, call:run())
 end
 
+--- One call with options that have been checked, under the name of the function that it serves.
+---@return fasc.AttentionResult
+M.run = run
+
 --- Attention: softmax(sm_scale * Q K^T + mask) V, and in the same pass whatever else is wanted.
 ---
 ---     local r = fasc.attention(q, k, v, {causal = true, want = {"out", "lse", "probs"}})
 ---     print(r.out, r.plan)
 ---
 --- Wanted may be: out (q's shape and dtype, or out_dtype); lse and row_max (B, Hq, Nq), f32;
---- logits, masked, probs (B, Hq, Nq, Nk), q's dtype or scores_dtype. A row that sees no key has
---- out 0, lse and row_max -inf, probabilities 0. Errors: EINVAL a rule is broken; EUNSUPPORTED
+--- logits, masked, probs (B, Hq, Nq, Nk), q's dtype or scores_dtype; and the statistics of
+--- fasc.AttentionResult, which need no N x N memory. A row that sees no key has out 0, lse and
+--- row_max -inf, probabilities 0, entropy and sums 0. Errors: EINVAL a rule is broken; EUNSUPPORTED
 --- the kernel asked for cannot serve; ENOMEM; ECANCELED.
 ---@param q fasc.Tensor
 ---@param k fasc.Tensor
@@ -140,7 +166,9 @@ local function option_rules(more)
     for name, rule in pairs(calls.OPTIONS) do
         rules[name] = rule
     end
-    rules.want, rules.outputs = nil, nil
+    for _, name in ipairs {"want", "outputs", "query_range", "key_range", "per", "topk", "tile"} do
+        rules[name] = nil
+    end
     for name, rule in pairs(more) do
         rules[name] = rule
     end
@@ -171,11 +199,13 @@ function M.attention_with_scores(q, k, v, opts)
 end
 
 local SCORES = option_rules {kind = {is = "string", values = KINDS}}
-SCORES.out_dtype = nil
+for _, name in ipairs {"out_dtype", "dropout_p", "seed", "offset"} do
+    SCORES[name] = nil
+end
 
 --- The scores alone. kind = "logits", "masked" or "probs"; without it, "masked" when causal, window
 --- or attn_mask hides keys, else "logits". Takes fasc.attention's other options too, except want,
---- outputs and out_dtype.
+--- outputs, out_dtype and those of dropout, which does not touch scores.
 ---@param q fasc.Tensor
 ---@param k fasc.Tensor
 ---@param opts fasc.AttentionOptions?

@@ -8,6 +8,7 @@ local kernels = require "fasc.kernels"
 local memory = require "fasc.memory"
 local options = require "fasc.options"
 local plans = require "fasc.plan"
+local random = require "fasc.random"
 local shapes = require "fasc.shape"
 local tensors = require "fasc.tensor"
 
@@ -30,6 +31,18 @@ local M = {}
 ---@field kernel string|fasc.KernelConfig|nil default: the best that can
 ---@field want string[]|string|nil what to compute; default {"out"}, or the names in outputs
 ---@field outputs table<string, fasc.Tensor>? tensors to write to instead of new ones
+---@field query_range number[]? {first, past the last}: the queries that col_* and diag_* cover,
+---       as t:slice takes it: {-64} are the last 64
+---@field key_range number[]?   the keys that col_*, diag_* and row_sum cover
+---@field per string?           "head" (the default) or "kv_head": col_* added up (col_max_probs:
+---       its maximum) over the query heads of a key head
+---@field topk number?          k of topk_values and topk_indices, 1 to 64
+---@field tile number?          edge of the tiles of pooled_max and pooled_mass
+---@field dropout_p number?     0 <= p < 1; out alone feels it
+---@field seed number?          of dropout; without seed and offset each call draws its own
+---@field offset number?        an independent mask of the same seed, default 0
+---@field splits number?        parts that the keys are split into, worked on side by side; 1 is
+---       none; default: the library's choice
 ---@field out_dtype string?    of a new out: q's (the default) or "f32"
 ---@field scores_dtype string? of new logits, masked, probs: q's (the default) or "f32"
 
@@ -45,6 +58,15 @@ M.OPTIONS = {
     kernel = {is = "string|table"},
     want = {is = "table|string"},
     outputs = {is = "table"},
+    query_range = {is = "table"},
+    key_range = {is = "table"},
+    per = {is = "string", values = {"head", "kv_head"}},
+    topk = {is = "integer", min = 1, max = 64},
+    tile = {is = "integer", min = 1, max = 2^31 - 1},
+    dropout_p = {is = "number"},
+    seed = {is = "integer", min = 0},
+    offset = {is = "integer", min = 0, max = 2^32 - 1},
+    splits = {is = "integer", min = 1, max = 2^31 - 1},
     out_dtype = {is = "string"},
     scores_dtype = {is = "string"},
 }
@@ -63,6 +85,32 @@ local function per_pair(q, k)
     return {q.shape[1], q.shape[2], q.shape[3], k.shape[3]}
 end
 
+local function per_place(q, _, opts)
+    return {q.shape[1], q.shape[2], q.shape[3], opts.topk}
+end
+
+local function per_key(q, k, opts)
+    return {q.shape[1], opts.per == "kv_head" and k.shape[2] or q.shape[2],
+        opts.key_range[2] - opts.key_range[1]}
+end
+
+local function per_diagonal(q, k)
+    return {q.shape[1], q.shape[2], q.shape[3] + k.shape[3] - 1}
+end
+
+local function per_tile(q, k, opts)
+    return {q.shape[1], q.shape[2], math.ceil(q.shape[3] / opts.tile),
+        math.ceil(k.shape[3] / opts.tile)}
+end
+
+local function per_head(q)
+    return {q.shape[2]}
+end
+
+local function index_dtype()
+    return "i32"
+end
+
 local function row_dtype(q)
     return q.dtype == "f64" and "f64" or "f32"
 end
@@ -76,7 +124,9 @@ local function scores_dtype(q, opts)
 end
 
 -- What `want` may hold, in the order in which results print. padded: rows begin at multiples of
--- 16 bytes, as vector and tensor-core stores like them.
+-- 16 bytes, as vector and tensor-core stores like them. uses: the options that it looks at.
+local SUMS = {query_range = true, key_range = true}
+local COLUMNS = {query_range = true, key_range = true, per = true}
 local OUTPUTS = {
     {name = "out", shape = like_out, dtype = out_dtype},
     {name = "lse", shape = per_row, dtype = row_dtype},
@@ -84,6 +134,20 @@ local OUTPUTS = {
     {name = "logits", shape = per_pair, dtype = scores_dtype, padded = true},
     {name = "masked", shape = per_pair, dtype = scores_dtype, padded = true},
     {name = "probs", shape = per_pair, dtype = scores_dtype, padded = true},
+    {name = "entropy", shape = per_row, dtype = row_dtype},
+    {name = "mean_distance", shape = per_row, dtype = row_dtype},
+    {name = "row_sum", shape = per_row, dtype = row_dtype, uses = {key_range = true}},
+    {name = "row_argmax", shape = per_row, dtype = index_dtype},
+    {name = "topk_values", shape = per_place, dtype = row_dtype, uses = {topk = true}},
+    {name = "topk_indices", shape = per_place, dtype = index_dtype, uses = {topk = true}},
+    {name = "col_sum_probs", shape = per_key, dtype = row_dtype, uses = COLUMNS},
+    {name = "col_sum_logits", shape = per_key, dtype = row_dtype, uses = COLUMNS},
+    {name = "col_max_probs", shape = per_key, dtype = row_dtype, uses = COLUMNS},
+    {name = "diag_sum_probs", shape = per_diagonal, dtype = row_dtype, uses = SUMS},
+    {name = "diag_sum_logits", shape = per_diagonal, dtype = row_dtype, uses = SUMS},
+    {name = "pooled_max", shape = per_tile, dtype = row_dtype, uses = {tile = true}},
+    {name = "pooled_mass", shape = per_tile, dtype = row_dtype, uses = {tile = true}},
+    {name = "max_logit", shape = per_head, dtype = row_dtype},
 }
 
 --- The outputs' names, in the order in which results print.
@@ -156,6 +220,8 @@ end
 ---@field made fasc.Tensor[] those outputs that the call made itself
 ---@field inputs table<string, fasc.Tensor> q, k, v, mask; kept as long as the call
 ---@field kernel table the configuration, whose strings args points into
+---@field seed number?   of dropout, drawn or given
+---@field offset number?
 local Call = {}
 Call.__index = Call
 
@@ -208,13 +274,99 @@ local function set_options(call, args, opts)
     end
 end
 
-local function add_outputs(self, name, opts, allocate)
+-- ---- the statistics' options -------------------------------------------------------------------
+
+-- A range as {first, past the last}, both >= 0, from {a, b} as t:slice takes it; nil is all.
+local function range(call, option, given, n)
+    local bounds = {0, n}
+    for i, value in pairs(given or {}) do
+        if i ~= 1 and i ~= 2 or not options.is_integer(value) then
+            errors.usage("%s: %s: must be {first, past the last}, integers, got %s = %s", call,
+                option, tostring(i), options.show(value))
+        end
+        bounds[i] = value < 0 and value + n or value
+    end
+    if bounds[1] < 0 or bounds[2] > n or bounds[1] >= bounds[2] then
+        errors.usage("%s: %s: [%.0f, %.0f) is not a range within [0, %.0f)", call, option,
+            bounds[1], bounds[2], n)
+    end
+    return bounds
+end
+
+local MUST = {topk = "1 to 64", tile = "at least 1"}
+
+-- k and tile, where an output that the caller brought says it; every option has an output that
+-- looks at it, and every output its option.
+local function match_options(call, opts, set)
+    local brought = opts.outputs or {}
+    local used = {}
+    local places = brought.topk_values or brought.topk_indices
+    opts.topk = opts.topk or places and places.rank == 4 and places.shape[4] or nil
+    for name in pairs(set) do
+        for option in pairs(known_outputs[name].uses or {}) do
+            used[option] = name
+        end
+    end
+    for _, option in ipairs {"query_range", "key_range", "per", "topk", "tile"} do
+        local given = opts[option] ~= nil and opts[option] ~= "head"
+        if given and not used[option] then
+            local users = {}
+            for _, output in ipairs(OUTPUTS) do
+                users[#users + 1] = (output.uses or {})[option] and output.name or nil
+            end
+            errors.usage("%s: %s: none of what is wanted looks at it, only %s", call, option,
+                table.concat(users, ", "))
+        elseif used[option] and MUST[option] and not given then
+            errors.usage("%s: %s: must be given, %s, for %s", call, option, MUST[option],
+                used[option])
+        end
+    end
+end
+
+local function set_dropout(self, name, opts, set)
+    local args = self.args
+    for _, option in ipairs {"seed", "offset"} do
+        if opts[option] and not opts.dropout_p then
+            errors.usage("%s: %s: is of dropout, but dropout_p is not given", name, option)
+        end
+    end
+    if opts.dropout_p and not (opts.dropout_p >= 0 and opts.dropout_p < 1) then
+        errors.usage("%s: dropout_p: must be at least 0 and below 1, got %g", name, opts.dropout_p)
+    elseif (opts.dropout_p or 0) == 0 then
+        return
+    elseif not set.out then
+        errors.usage("%s: dropout_p: out, all that it affects, is not wanted", name)
+    end
+    args.dropout_p = opts.dropout_p
+    local seed, offset = random.draw {seed = opts.seed, stream = opts.offset}
+    args.seed, args.dropout_offset = seed, offset % 2^32
+    self.seed, self.offset = tonumber(args.seed), tonumber(args.dropout_offset)
+end
+
+local function set_statistics(self, name, opts, set)
+    local args, q, k = self.args, self.inputs.q, self.inputs.k
+    match_options(name, opts, set)
+    opts.query_range = range(name, "query_range", opts.query_range, q.shape[3])
+    opts.key_range = range(name, "key_range", opts.key_range, k.shape[3])
+    args.query_begin, args.query_end = unpack(opts.query_range)
+    args.key_begin, args.key_end = unpack(opts.key_range)
+    args.per_kv_head = opts.per == "kv_head" and 1 or 0
+    args.tile = opts.tile or 0
+    if opts.splits and self.kernel.splits and opts.splits ~= self.kernel.splits then
+        errors.usage("%s: splits: %.0f contradicts kernel.splits, %.0f", name, opts.splits,
+            self.kernel.splits)
+    end
+    args.kernel.splits = opts.splits or self.kernel.splits or 0
+    set_dropout(self, name, opts, set)
+end
+
+local function add_outputs(self, opts, set, allocate)
     local q, k = self.inputs.q, self.inputs.k
-    for output_name in pairs(wanted(name, opts)) do
+    for output_name in pairs(set) do
         local t = opts.outputs and opts.outputs[output_name]
         if not t then
             local output = known_outputs[output_name]
-            local shape, dtype = output.shape(q, k), output.dtype(q, opts)
+            local shape, dtype = output.shape(q, k, opts), output.dtype(q, opts)
             t = allocate(shape, dtype, q.device,
                 output.padded and padded_stride(shape, dtype) or nil)
             self.made[#self.made + 1] = t
@@ -237,7 +389,9 @@ local function build(name, q, k, v, opts, allocate)
         opts[option] = opts[option] and dtypes.parse(name, option, opts[option])
     end
     self.kernel = kernels.configure(name, q.device, opts.kernel, self.args.kernel)
-    add_outputs(self, name, opts, allocate)
+    local set = wanted(name, opts)
+    set_statistics(self, name, opts, set)
+    add_outputs(self, opts, set, allocate)
     return self
 end
 
@@ -254,6 +408,7 @@ end
 
 -- Asks a call by a method, without any memory for its outputs.
 local function ask(method, name, q, k, v, opts)
+    opts.seed = opts.seed or opts.dropout_p and 0 or nil -- draws no number
     local call = build(name, q, k, v, opts, phantoms())
     local ok, answer = pcall(call[method], call)
     call:free()

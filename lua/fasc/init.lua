@@ -11,6 +11,7 @@ local errors = require "fasc.errors"
 local files = require "fasc.io"
 local memory = require "fasc.memory"
 local options = require "fasc.options"
+local sums = require "fasc.sums"
 local timing = require "fasc.timing"
 require "fasc.print"
 
@@ -48,6 +49,11 @@ local fasc = {
     attention = attention.attention,
     attention_with_scores = attention.attention_with_scores,
     compute_attention_scores = attention.compute_attention_scores,
+    attention_with_row_sum = sums.attention_with_row_sum,
+    attention_with_col_sum = sums.attention_with_col_sum,
+    attention_with_softmax_col_sum = sums.attention_with_softmax_col_sum,
+    attention_cross_token_qk_sum = sums.attention_cross_token_qk_sum,
+    attention_cross_token_softmax_sum = sums.attention_cross_token_softmax_sum,
     scaled_dot_product_attention = require("fasc.sdpa").scaled_dot_product_attention,
     matmul = require("fasc.matmul").matmul,
     kernels = require("fasc.kernels").list,

@@ -20,7 +20,8 @@ local M = {}
 
 local TEXTS = {"kernel", "arch", "config", "reason"}
 local NUMBERS = {
-    "block_m", "block_n", "stages", "warps", "threads", "splits", "workspace_bytes", "flops", "bytes",
+    "block_m", "block_n", "stages", "warps", "threads", "splits", "workspace_bytes", "flops",
+    "bytes",
 }
 
 local metatable = {

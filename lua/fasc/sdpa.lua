@@ -9,7 +9,7 @@ local M = {}
 
 local RULES = {
     attn_mask = {is = "tensor"},
-    dropout_p = {is = "number", default = 0, min = 0, max = 1},
+    dropout_p = {is = "number", default = 0},
     is_causal = {is = "boolean", default = false},
     scale = {is = "number"},
     enable_gqa = {is = "boolean", default = false},
@@ -21,7 +21,7 @@ local CALL = "scaled_dot_product_attention"
 ---@class fasc.SdpaOptions
 ---@field attn_mask fasc.Tensor? broadcastable to (B, Hq, Nq, Nk): u8 (nonzero = takes part, as
 ---       PyTorch's bool) or floating (added)
----@field dropout_p number?   must be 0
+---@field dropout_p number?   0 <= p < 1; the mask is drawn from the library's generator
 ---@field is_causal boolean?  aligned to the top left: query i sees keys j <= i
 ---@field scale number?       default 1/sqrt(D)
 ---@field enable_gqa boolean? allows fewer key and value heads than query heads
@@ -43,10 +43,6 @@ function M.scaled_dot_product_attention(q, k, v, opts)
     if opts.attn_mask and opts.is_causal then
         errors.usage("%s: attn_mask: must not be given together with is_causal", CALL)
     end
-    if opts.dropout_p ~= 0 then
-        errors.raise("EUNSUPPORTED", "%s: dropout_p: %g is not available; only 0 is", CALL,
-            opts.dropout_p)
-    end
     if not opts.enable_gqa and q.rank == 4 and k.rank == 4 and q.shape[2] ~= k.shape[2] then
         errors.usage("%s: k: %.0f heads differ from q's %.0f; enable_gqa = true allows it", CALL,
             k.shape[2], q.shape[2])
@@ -55,6 +51,7 @@ function M.scaled_dot_product_attention(q, k, v, opts)
         causal = opts.is_causal and "top_left" or false,
         sm_scale = opts.scale,
         attn_mask = opts.attn_mask,
+        dropout_p = opts.dropout_p,
         kernel = opts.kernel,
     }).out
 end
