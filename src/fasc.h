@@ -637,19 +637,94 @@ fasc_status fasc_save_npy(const char *path, const fasc_tensor *tensor);
 fasc_status fasc_save_npz(const char *path, int32_t count, const char *const *names,
                           const fasc_tensor *const *tensors, int32_t deflate);
 
+/* ---- pictures ------------------------------------------------------------- */
+
 /* Writes an RGB picture: pixels is height rows of width * 3 bytes. text: pairs of PNG tEXt
  * keyword and value (NULL with 0). The same input gives the same bytes. */
 fasc_status fasc_save_png(const char *path, int32_t width, int32_t height, const uint8_t *pixels,
                           int32_t pairs, const char *const *text);
 
+typedef struct fasc_png fasc_png; /* a PNG that is written row by row, of any size */
+
+/* Begins one. palette: FASC_PALETTE times r, g, b, and each pixel is a byte, a colour's number;
+ * NULL: each pixel is r, g, b. */
+fasc_status fasc_png_open(const char *path, int32_t width, int32_t height, const uint8_t *palette,
+                          int32_t pairs, const char *const *text, fasc_png **png);
+
+/* The next rows. */
+fasc_status fasc_png_rows(fasc_png *png, int32_t rows, const uint8_t *pixels);
+
+/* Ends it: the file takes its place when every row has come; otherwise the path stays as it was and
+ * FASC_EINVAL says how many are missing. NULL is allowed. */
+fasc_status fasc_png_close(fasc_png *png);
+
 /* ---- heatmaps ------------------------------------------------------------- */
 
-typedef enum fasc_pool { FASC_POOL_MAX = 1, FASC_POOL_MASS = 2, FASC_POOL_MEAN = 3 } fasc_pool;
+typedef enum fasc_pool {
+    FASC_POOL_MAX = 1,
+    FASC_POOL_MASS = 2,   /* sum over the keys, mean over the queries */
+    FASC_POOL_MEAN = 3,   /* of what is visible */
+    FASC_POOL_EXTREME = 4 /* what is farthest from 0, with its sign */
+} fasc_pool;
+
 typedef enum fasc_color_scale { FASC_SCALE_LOG = 1, FASC_SCALE_LINEAR = 2 } fasc_color_scale;
+
 typedef enum fasc_colormap {
     FASC_MAP_VIRIDIS = 1,
-    FASC_MAP_DIVERGING = 2 /* blue - white - red, centred on 0 */
+    FASC_MAP_DIVERGING = 2, /* blue - white - red, centred on 0 */
+    FASC_MAP_MAGMA = 3,
+    FASC_MAP_CIVIDIS = 4
 } fasc_colormap;
+
+/* The numbers of a palette's colours. */
+enum {
+    FASC_COLORS = 253,       /* 0 to 252: the colour map from low to high */
+    FASC_COLOR_MASKED = 253, /* grey */
+    FASC_COLOR_NAN = 254,    /* magenta */
+    FASC_PALETTE = 255       /* how many there are */
+};
+
+/* Fills FASC_PALETTE times r, g, b. */
+fasc_status fasc_colormap_palette(int32_t colormap, uint8_t *rgb);
+
+/* A map brought down to cells, each of which stands for a rectangle of it. Nothing is skipped. */
+typedef struct fasc_pool_args {
+    uint32_t size;
+    int32_t pool;                 /* fasc_pool; 0 = max */
+    int32_t pool_rows, pool_cols; /* elements in a cell, fewer at the far edges; 0 = 1 */
+    int32_t causal;               /* 1: element (i, j) is masked where j > i + diagonal */
+    int32_t reserved;             /* 0 */
+    int64_t diagonal;
+    const fasc_tensor *map;   /* (Nq, Nk), any dtype, any strides, any device; -inf = masked */
+    const fasc_tensor *minus; /* NULL, or a map of that shape that is subtracted; what is masked in
+                                 both stays masked */
+    fasc_tensor *cells;       /* (ceil(Nq / pool_rows), ceil(Nk / pool_cols)), f32 on the CPU,
+                                 contiguous: -inf = all masked, NaN = a NaN among them */
+    fasc_tensor *col_sum;     /* NULL, or (Nk) f64 on the CPU, contiguous: each key's sum over the
+                                 visible finite elements is added */
+    fasc_tensor *entropy;     /* NULL, or (Nq) f32 on the CPU, contiguous: -sum p ln p of each row,
+                                 over its elements above 0 */
+} fasc_pool_args;
+
+typedef struct fasc_pool_info {
+    uint32_t size;
+    int32_t reserved;
+    int64_t nan_count;    /* elements of the map */
+    int64_t masked_count; /* elements */
+    double lowest;        /* of the elements that are neither masked nor NaN; +inf without any */
+} fasc_pool_info;
+
+/* info may be NULL. */
+fasc_status fasc_map_pool(const fasc_pool_args *args, fasc_pool_info *info);
+
+/* What the finite elements of a contiguous f32 tensor on the CPU span, leaving out `cut` of them
+ * (0 to 0.5) at either end; low = +inf and high = -inf where there is none. */
+fasc_status fasc_map_range(const fasc_tensor *cells, double cut, double *low, double *high);
+
+/* The colours' numbers of cells (f32, CPU, contiguous): 0 at `low`, FASC_COLORS - 1 at `high`.
+ * Where low == high, a cell of that value has the middle colour. */
+fasc_status fasc_map_paint(const fasc_tensor *cells, int32_t scale, double low, double high,
+                           uint8_t *colors);
 
 /* One picture of a 2-D map, queries down and keys across. */
 typedef struct fasc_heatmap_args {
@@ -677,7 +752,7 @@ typedef struct fasc_heatmap_info {
     double low, high;             /* the colour range that was used */
 } fasc_heatmap_info;
 
-/* Draws the map and writes it as a PNG. */
+/* Draws the map, whatever its size, and writes it as a PNG with a palette. */
 fasc_status fasc_heatmap_png(const fasc_heatmap_args *args, const char *path, int32_t pairs,
                              const char *const *text, fasc_heatmap_info *info);
 

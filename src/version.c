@@ -56,7 +56,8 @@ size_t fasc_struct_size(const char *name)
         ROW(fasc_check_entry),     ROW(fasc_check_result),   ROW(fasc_copy_args),
         ROW(fasc_timing_options),  ROW(fasc_timing),         ROW(fasc_file_tensor),
         ROW(fasc_function_report), ROW(fasc_compile_report), ROW(fasc_heatmap_args),
-        ROW(fasc_heatmap_info),    ROW(fasc_device_state),
+        ROW(fasc_heatmap_info),    ROW(fasc_pool_args),      ROW(fasc_pool_info),
+        ROW(fasc_device_state),
     };
     for (size_t i = 0; name && i < sizeof STRUCT / sizeof *STRUCT; i++) {
         if (strcmp(name, STRUCT[i].name) == 0) {

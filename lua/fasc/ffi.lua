@@ -11,7 +11,8 @@ local STRUCTS = {
     "fasc_matmul_args", "fasc_kernel_config", "fasc_attention_args", "fasc_attention_plan",
     "fasc_kernel_info", "fasc_check_entry", "fasc_check_result", "fasc_copy_args",
     "fasc_timing_options", "fasc_timing", "fasc_file_tensor", "fasc_heatmap_args",
-    "fasc_heatmap_info", "fasc_function_report", "fasc_compile_report",
+    "fasc_heatmap_info", "fasc_pool_args", "fasc_pool_info",
+    "fasc_function_report", "fasc_compile_report",
     "fasc_device_state",
 }
 

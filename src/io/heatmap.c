@@ -1,5 +1,5 @@
-/* heatmap.c - one picture of a 2-D map: pooled, scaled, coloured, written as a PNG that says how
- * it was made. */
+/* heatmap.c - one picture of a 2-D map of any size: pooled, scaled, coloured, written row by row as
+ * a PNG that says how it was made. */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -14,8 +14,10 @@
 
 #define CALL "heatmap"
 
-static const char *const POOL_NAME[] = {
-    [FASC_POOL_MAX] = "max", [FASC_POOL_MASS] = "mass", [FASC_POOL_MEAN] = "mean"};
+static const char *const POOL_NAME[] = {[FASC_POOL_MAX] = "max",
+                                        [FASC_POOL_MASS] = "mass",
+                                        [FASC_POOL_MEAN] = "mean",
+                                        [FASC_POOL_EXTREME] = "extreme"};
 static const char *const SCALE_NAME[] = {[FASC_SCALE_LOG] = "log", [FASC_SCALE_LINEAR] = "linear"};
 
 /* ---- options ---------------------------------------------------------------------- */
@@ -77,10 +79,10 @@ static fasc_status check_options(const fasc_heatmap_args *a)
         const char *name;
         int32_t value, least, most;
     } OPTION[] = {
-        {"pool", a->pool, FASC_POOL_MAX, FASC_POOL_MEAN},
+        {"pool", a->pool, FASC_POOL_MAX, FASC_POOL_EXTREME},
         {"scale", a->scale, FASC_SCALE_LOG, FASC_SCALE_LINEAR},
-        {"colormap", a->colormap, FASC_MAP_VIRIDIS, FASC_MAP_DIVERGING},
-        {"max_size", a->max_size, 1, 65536},
+        {"colormap", a->colormap, FASC_MAP_VIRIDIS, FASC_MAP_CIVIDIS},
+        {"max_size", a->max_size, 1, INT32_MAX},
         {"cell", a->cell, 1, 4096},
         {"has_range", a->has_range, 0, 1},
         {"causal", a->causal, 0, 1},
@@ -100,85 +102,145 @@ static fasc_status check_options(const fasc_heatmap_args *a)
     return check_range(a);
 }
 
-/* ---- colours ---------------------------------------------------------------------- */
+/* ---- the picture ------------------------------------------------------------------ */
 
-typedef struct painter {
-    const fasc_pooled *pooled;
-    int32_t scale, colormap, cell;
+#define KEPT_CELLS ((size_t)64 << 20) /* with more, the map is read twice: for the range, to draw  \
+                                       */
+
+typedef struct drawing {
+    const fasc_heatmap_args *args;
+    fasc_pooling pooling;
+    fasc_pool_tally tally;
+    int32_t rows, cols; /* cells */
+    int32_t band;       /* rows of cells that are in memory at a time */
+    float *cells;       /* band rows */
     double low, high;
-} painter;
+} drawing;
 
-/* The colour range: the caller's, or what the finite cells span. */
-static void set_range(const fasc_heatmap_args *a, const fasc_pooled *p, painter *paint)
+static fasc_status lay_out(drawing *d)
 {
+    const fasc_heatmap_args *a = d->args;
+    int64_t nq = a->map->shape[0], nk = a->map->shape[1];
+    d->pooling = (fasc_pooling){
+        .call = CALL,
+        .map = a->map,
+        .pool = (fasc_pool)a->pool,
+        .causal = a->causal,
+        .diagonal = a->align == FASC_ALIGN_TOP_LEFT ? 0 : nk - nq,
+    };
+    fasc_status status =
+        fasc_pool_factors(CALL, a->map, a->max_size, &d->pooling.pool_rows, &d->pooling.pool_cols);
+    if (status != FASC_OK) {
+        return status;
+    }
+    int64_t rows = fasc_pool_cells(nq, d->pooling.pool_rows);
+    int64_t cols = fasc_pool_cells(nk, d->pooling.pool_cols);
+    if (cols * a->cell > INT32_MAX || rows * a->cell > INT32_MAX) {
+        return fasc_fail(FASC_EINVAL,
+                         CALL ": cell: %" PRId64 " x %" PRId64 " cells of %d pixels are too many",
+                         cols, rows, a->cell);
+    }
+    d->rows = (int32_t)rows;
+    d->cols = (int32_t)cols;
+    size_t most = KEPT_CELLS / (size_t)cols;
+    d->band = most < 1 ? 1 : most < (size_t)rows ? (int32_t)most : d->rows;
+    d->cells = malloc((size_t)d->band * (size_t)cols * sizeof *d->cells);
+    return d->cells
+               ? FASC_OK
+               : fasc_fail(FASC_ENOMEM, CALL ": no memory for %d x %d cells", d->band, d->cols);
+}
+
+/* Fills the cells of rows from `first` on; *count: how many rows. */
+static fasc_status read_band(drawing *d, int32_t first, int32_t *count)
+{
+    *count = d->rows - first < d->band ? d->rows - first : d->band;
+    return fasc_pool_rows(&d->pooling, first, *count, d->cells, &d->tally);
+}
+
+/* The colour range: the caller's, or what the finite cells span. The first band's cells are there
+ * afterwards if it is the only one. */
+static fasc_status set_range(drawing *d)
+{
+    const fasc_heatmap_args *a = d->args;
     double least = INFINITY, most = -INFINITY;
-    size_t count = (size_t)p->rows * (size_t)p->cols;
-    for (size_t i = 0; i < count; i++) {
-        double v = (double)p->cells[i];
-        least = isfinite(v) && v < least ? v : least;
-        most = isfinite(v) && v > most ? v : most;
+    int32_t count;
+    for (int32_t first = 0; first < d->rows; first += d->band) {
+        fasc_status status = read_band(d, first, &count);
+        if (status != FASC_OK) {
+            return status;
+        }
+        fasc_cells_span(d->cells, (size_t)count * (size_t)d->cols, &least, &most);
     }
     bool any = least <= most;
     if (a->has_range) {
-        paint->low = a->low;
-        paint->high = a->high;
+        d->low = a->low;
+        d->high = a->high;
     } else if (a->scale == FASC_SCALE_LOG) {
-        paint->low = a->floor;
-        paint->high = any && most > a->floor ? most : 10 * a->floor;
+        d->low = a->floor;
+        d->high = any && most > a->floor ? most : 10 * a->floor;
     } else if (a->colormap == FASC_MAP_DIVERGING) {
-        paint->high = any ? fmax(fabs(least), fabs(most)) : 1;
-        paint->low = -paint->high;
+        d->high = any ? fmax(fabs(least), fabs(most)) : 1;
+        d->low = -d->high;
     } else {
-        paint->low = any ? least : 0;
-        paint->high = any ? most : 1;
+        d->low = any ? least : 0;
+        d->high = any ? most : 1;
     }
+    if (a->scale == FASC_SCALE_LOG && d->tally.lowest < 0) {
+        return fasc_fail(FASC_EINVAL,
+                         CALL ": scale: the map holds %g, and a log scale needs values >= 0; use "
+                              "linear",
+                         d->tally.lowest);
+    }
+    return FASC_OK;
 }
 
-/* Everything that has a value has a colour of the map, 0 and infinity its ends; a map of one value
- * only has that of its middle. */
-static fasc_rgb color_of(const painter *paint, float cell)
+/* Each row of cells as `cell` rows of pixels. */
+static fasc_status write_cells(const drawing *d, int32_t count, uint8_t *row, fasc_png *png)
 {
-    double v = (double)cell, low = paint->low, high = paint->high;
-    if (v != v) {
-        return FASC_COLOR_NAN;
-    }
-    if (v == -INFINITY) {
-        return FASC_COLOR_MASKED;
-    }
-    double t = v <= low ? 0 : v >= high ? 1 : (v - low) / (high - low);
-    if (low == high) {
-        t = v < low ? 0 : v > high ? 1 : 0.5;
-    } else if (paint->scale == FASC_SCALE_LOG && v > low && v < high) {
-        t = log(v / low) / log(high / low);
-    }
-    return fasc_colormap_at(paint->colormap, t);
-}
-
-static void paint_row(void *context, int32_t y, uint8_t *row)
-{
-    const painter *paint = context;
-    const fasc_pooled *p = paint->pooled;
-    const float *cells = p->cells + (size_t)(y / paint->cell) * (size_t)p->cols;
-    for (int32_t c = 0; c < p->cols; c++) {
-        fasc_rgb color = color_of(paint, cells[c]);
-        for (int32_t x = 0; x < paint->cell; x++, row += 3) {
-            row[0] = color.r;
-            row[1] = color.g;
-            row[2] = color.b;
+    int32_t cell = d->args->cell, width = d->cols * cell;
+    fasc_status status = FASC_OK;
+    for (int32_t r = 0; r < count && status == FASC_OK; r++) {
+        fasc_cells_paint(d->cells + (size_t)r * (size_t)d->cols, (size_t)d->cols, d->args->scale,
+                         d->low, d->high, row);
+        for (int32_t x = width - 1; cell > 1 && x >= 0; x--) {
+            row[x] = row[x / cell];
+        }
+        for (int32_t y = 0; y < cell && status == FASC_OK; y++) {
+            status = fasc_png_rows(png, 1, row);
         }
     }
+    return status;
 }
 
-/* ---- the picture ------------------------------------------------------------------ */
+static fasc_status write_rows(drawing *d, fasc_png *png)
+{
+    fasc_status status = FASC_OK;
+    uint8_t *row = malloc((size_t)d->cols * (size_t)d->args->cell);
+    if (!row) {
+        return fasc_fail(FASC_ENOMEM, CALL ": no memory for a row of %d cells", d->cols);
+    }
+    for (int32_t first = 0; first < d->rows && status == FASC_OK; first += d->band) {
+        int32_t count = d->rows;
+        if (d->band < d->rows) {
+            status = read_band(d, first, &count);
+        }
+        if (status == FASC_OK) {
+            status = write_cells(d, count, row, png);
+        }
+    }
+    free(row);
+    return status;
+}
 
 #define OWN_PAIRS 6
 
 /* The caller's pairs, then what this call knows. */
-static fasc_status write_picture(const fasc_heatmap_args *a, const painter *paint, const char *path,
-                                 int32_t pairs, const char *const *text)
+static fasc_status open_picture(const drawing *d, const char *path, int32_t pairs,
+                                const char *const *text, fasc_png **png)
 {
-    const fasc_pooled *p = paint->pooled;
+    const fasc_heatmap_args *a = d->args;
     char software[32], shape[64], scale[96], pool[64];
+    uint8_t palette[3 * FASC_PALETTE];
     const char **all = malloc(((size_t)pairs + OWN_PAIRS) * 2 * sizeof *all);
     if (!all) {
         return fasc_fail(FASC_ENOMEM, CALL ": no memory for %d text pairs", pairs);
@@ -186,8 +248,9 @@ static fasc_status write_picture(const fasc_heatmap_args *a, const painter *pain
     snprintf(software, sizeof software, "fasc %s", fasc_version());
     snprintf(shape, sizeof shape, "%" PRId64 " queries x %" PRId64 " keys", a->map->shape[0],
              a->map->shape[1]);
-    snprintf(scale, sizeof scale, "%s %.9g to %.9g", SCALE_NAME[a->scale], paint->low, paint->high);
-    snprintf(pool, sizeof pool, "%s of %d x %d", POOL_NAME[a->pool], p->pool_rows, p->pool_cols);
+    snprintf(scale, sizeof scale, "%s %.9g to %.9g", SCALE_NAME[a->scale], d->low, d->high);
+    snprintf(pool, sizeof pool, "%s of %d x %d", POOL_NAME[a->pool], d->pooling.pool_rows,
+             d->pooling.pool_cols);
     const char *const own[2 * OWN_PAIRS] = {
         "Software",
         software,
@@ -205,56 +268,30 @@ static fasc_status write_picture(const fasc_heatmap_args *a, const painter *pain
         memcpy(all, text, (size_t)pairs * 2 * sizeof *all);
     }
     memcpy(all + (size_t)pairs * 2, own, sizeof own);
-    fasc_png picture = {.call = CALL,
-                        .width = p->cols * paint->cell,
-                        .height = p->rows * paint->cell,
-                        .row = paint_row,
-                        .context = (void *)paint,
-                        .pairs = pairs + OWN_PAIRS,
-                        .text = all};
-    fasc_status status = fasc_png_write(&picture, path);
+    fasc_status status = fasc_colormap_palette(a->colormap, palette);
+    if (status == FASC_OK) {
+        status = fasc_png_begin(CALL, path, d->cols * a->cell, d->rows * a->cell, palette,
+                                pairs + OWN_PAIRS, all, png);
+    }
     free(all);
     return status;
 }
 
-static fasc_status draw(const fasc_heatmap_args *a, const char *path, int32_t pairs,
-                        const char *const *text, fasc_heatmap_info *info)
+static fasc_status draw(drawing *d, const char *path, int32_t pairs, const char *const *text)
 {
-    fasc_pooled pooled;
-    int64_t diagonal = a->align == FASC_ALIGN_TOP_LEFT ? 0 : a->map->shape[1] - a->map->shape[0];
-    fasc_status status =
-        fasc_pool_map(CALL, a->map, (fasc_pool)a->pool, a->max_size, a->causal, diagonal, &pooled);
+    fasc_png *png;
+    fasc_status status = set_range(d);
+    fasc_pool_tally tally = d->tally; /* drawing may read the map once more */
+    if (status == FASC_OK) {
+        status = open_picture(d, path, pairs, text, &png);
+    }
     if (status != FASC_OK) {
         return status;
     }
-    painter paint = {
-        .pooled = &pooled, .scale = a->scale, .colormap = a->colormap, .cell = a->cell};
-    set_range(a, &pooled, &paint);
-    if (a->scale == FASC_SCALE_LOG && pooled.lowest < 0) {
-        status = fasc_fail(FASC_EINVAL,
-                           CALL ": scale: the map holds %g, and a log scale needs values >= 0; use "
-                                "linear",
-                           pooled.lowest);
-    } else if ((int64_t)pooled.cols * a->cell > INT32_MAX / 3 ||
-               (int64_t)pooled.rows * a->cell > INT32_MAX) {
-        status = fasc_fail(FASC_EINVAL, CALL ": cell: %d x %d cells of %d pixels are too many",
-                           pooled.cols, pooled.rows, a->cell);
-    } else {
-        status = write_picture(a, &paint, path, pairs, text);
-    }
-    if (status == FASC_OK && info) {
-        *info = (fasc_heatmap_info){.size = sizeof *info,
-                                    .width = pooled.cols * a->cell,
-                                    .height = pooled.rows * a->cell,
-                                    .pool_rows = pooled.pool_rows,
-                                    .pool_cols = pooled.pool_cols,
-                                    .nan_count = pooled.nan_count,
-                                    .masked_count = pooled.masked_count,
-                                    .low = paint.low,
-                                    .high = paint.high};
-    }
-    fasc_pooled_free(&pooled);
-    return status;
+    fasc_status written = write_rows(d, png);
+    status = fasc_png_close(png);
+    d->tally = tally;
+    return written == FASC_OK ? status : written;
 }
 
 fasc_status fasc_heatmap_png(const fasc_heatmap_args *args, const char *path, int32_t pairs,
@@ -275,5 +312,24 @@ fasc_status fasc_heatmap_png(const fasc_heatmap_args *args, const char *path, in
     if (status == FASC_OK) {
         status = fasc_png_check_text(CALL, pairs, text);
     }
-    return status == FASC_OK ? draw(&a, path, pairs, text, info) : status;
+    drawing d = {.args = &a, .tally = FASC_POOL_TALLY_NONE};
+    if (status == FASC_OK) {
+        status = lay_out(&d);
+    }
+    if (status == FASC_OK) {
+        status = draw(&d, path, pairs, text);
+    }
+    free(d.cells);
+    if (status == FASC_OK && info) {
+        *info = (fasc_heatmap_info){.size = sizeof *info,
+                                    .width = d.cols * a.cell,
+                                    .height = d.rows * a.cell,
+                                    .pool_rows = d.pooling.pool_rows,
+                                    .pool_cols = d.pooling.pool_cols,
+                                    .nan_count = d.tally.nan_count,
+                                    .masked_count = d.tally.masked_count,
+                                    .low = d.low,
+                                    .high = d.high};
+    }
+    return status;
 }

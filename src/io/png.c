@@ -12,8 +12,6 @@
 #include "text.h"
 #include "validate.h"
 
-#define CALL "save_png"
-
 /* ---- text ------------------------------------------------------------------------- */
 
 /* A keyword by the PNG specification: 1 to 79 characters, no space at either end or doubled. Its
@@ -66,37 +64,40 @@ static bool is_ascii(const char *text)
 }
 
 /* tEXt holds Latin-1, iTXt UTF-8. */
-static void set_text(png_structp png, png_infop info, const fasc_png *picture)
+static void set_text(png_structp png, png_infop info, int32_t pairs, const char *const *text)
 {
-    for (int32_t i = 0; i < picture->pairs; i++) {
-        const char *value = picture->text[2 * i + 1];
-        png_text text = {
+    for (int32_t i = 0; i < pairs; i++) {
+        const char *value = text[2 * i + 1];
+        png_text entry = {
             .compression = is_ascii(value) ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
-            .key = (char *)picture->text[2 * i],
+            .key = (char *)text[2 * i],
             .text = (char *)value,
         };
-        png_set_text(png, info, &text, 1);
+        png_set_text(png, info, &entry, 1);
     }
 }
 
 /* ---- libpng ----------------------------------------------------------------------- */
 
-/* What libpng's callbacks reach: where errors go, and the file. */
-typedef struct writer {
-    const char *call;
+struct fasc_png {
+    const char *call; /* the public call's name, for messages */
     fasc_atomic_file *file;
-    fasc_status status;
+    png_structp png;
+    png_infop info;
+    fasc_status status; /* the first failure; nothing is written after it */
+    int32_t width, height, done;
+    bool palette;
     jmp_buf escape;
-} writer;
+};
 
 /* libpng wants errors not to return. */
 static void on_error(png_structp png, png_const_charp message)
 {
-    writer *w = png_get_error_ptr(png);
-    if (w->status == FASC_OK) {
-        w->status = fasc_fail(FASC_EINTERNAL, "%s: libpng: %s", w->call, message);
+    fasc_png *p = png_get_error_ptr(png);
+    if (p->status == FASC_OK) {
+        p->status = fasc_fail(FASC_EINTERNAL, "%s: libpng: %s", p->call, message);
     }
-    longjmp(w->escape, 1);
+    longjmp(p->escape, 1);
 }
 
 static void on_warning(png_structp png, png_const_charp message)
@@ -107,9 +108,9 @@ static void on_warning(png_structp png, png_const_charp message)
 
 static void on_write(png_structp png, png_bytep data, png_size_t bytes)
 {
-    writer *w = png_get_io_ptr(png);
-    w->status = fasc_atomic_write(w->file, data, bytes);
-    if (w->status != FASC_OK) {
+    fasc_png *p = png_get_io_ptr(png);
+    p->status = fasc_atomic_write(p->file, data, bytes);
+    if (p->status != FASC_OK) {
         png_error(png, "write failed");
     }
 }
@@ -119,88 +120,152 @@ static void on_flush(png_structp png)
     (void)png;
 }
 
-static void write_rows(png_structp png, writer *w, const fasc_png *picture, uint8_t *row)
-{
-    for (int32_t y = 0; y < picture->height; y++) {
-        if (y % 64 == 0 && fasc_cancel_requested()) {
-            w->status = fasc_fail(FASC_ECANCELED, "%s: canceled", w->call);
-            png_error(png, "canceled");
-        }
-        picture->row(picture->context, y, row);
-        png_write_row(png, row);
-    }
-}
-
 /* Nothing here is changed between setjmp and longjmp but through pointers. */
-static void encode(png_structp png, png_infop info, writer *w, const fasc_png *picture,
-                   uint8_t *row)
+static void write_head(fasc_png *p, const uint8_t *palette, int32_t pairs, const char *const *text)
 {
-    if (setjmp(w->escape)) {
+    if (setjmp(p->escape)) {
         return;
     }
-    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
-    png_set_write_fn(png, w, on_write, on_flush);
-    png_set_compression_level(png, 6);
-    png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_NONE);
-    png_set_IHDR(png, info, (png_uint_32)picture->width, (png_uint_32)picture->height, 8,
-                 PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                 PNG_FILTER_TYPE_DEFAULT);
-    png_set_sRGB(png, info, PNG_sRGB_INTENT_PERCEPTUAL);
-    set_text(png, info, picture);
-    png_write_info(png, info);
-    write_rows(png, w, picture, row);
-    png_write_end(png, NULL);
+    png_set_user_limits(p->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
+    png_set_write_fn(p->png, p, on_write, on_flush);
+    png_set_compression_level(p->png, 6);
+    png_set_filter(p->png, PNG_FILTER_TYPE_BASE, PNG_FILTER_NONE);
+    png_set_IHDR(p->png, p->info, (png_uint_32)p->width, (png_uint_32)p->height, 8,
+                 palette ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_sRGB(p->png, p->info, PNG_sRGB_INTENT_PERCEPTUAL);
+    if (palette) {
+        png_color colors[FASC_PALETTE];
+        for (int i = 0; i < FASC_PALETTE; i++) {
+            colors[i] = (png_color){palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
+        }
+        png_set_PLTE(p->png, p->info, colors, FASC_PALETTE);
+    }
+    set_text(p->png, p->info, pairs, text);
+    png_write_info(p->png, p->info);
 }
 
-fasc_status fasc_png_write(const fasc_png *picture, const char *path)
+static void write_rows(fasc_png *p, int32_t rows, const uint8_t *pixels)
 {
-    writer w = {.call = picture->call, .status = FASC_OK};
-    fasc_status status = fasc_atomic_open(picture->call, path, &w.file);
+    size_t row_bytes = (size_t)p->width * (p->palette ? 1 : 3);
+    if (setjmp(p->escape)) {
+        return;
+    }
+    for (int32_t y = 0; y < rows; y++) {
+        if (y % 64 == 0 && fasc_cancel_requested()) {
+            p->status = fasc_fail(FASC_ECANCELED, "%s: canceled", p->call);
+            png_error(p->png, "canceled");
+        }
+        png_write_row(p->png, pixels + (size_t)y * row_bytes);
+    }
+}
+
+static void write_end(fasc_png *p)
+{
+    if (!setjmp(p->escape)) {
+        png_write_end(p->png, NULL);
+    }
+}
+
+/* ---- a picture row by row ------------------------------------------------------------- */
+
+fasc_status fasc_png_begin(const char *call, const char *path, int32_t width, int32_t height,
+                           const uint8_t *palette, int32_t pairs, const char *const *text,
+                           fasc_png **png)
+{
+    if (width < 1 || height < 1) {
+        return fasc_fail(FASC_EINVAL, "%s: size: %d x %d pixels, must be at least 1 x 1", call,
+                         width, height);
+    }
+    fasc_status status = fasc_png_check_text(call, pairs, text);
     if (status != FASC_OK) {
         return status;
     }
-    uint8_t *row = malloc((size_t)picture->width * 3);
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_error, on_warning);
-    png_infop info = png ? png_create_info_struct(png) : NULL;
-    if (row && info) {
-        encode(png, info, &w, picture, row);
-    } else {
-        w.status = fasc_fail(FASC_ENOMEM, "%s: no memory for a picture %d pixels wide",
-                             picture->call, picture->width);
+    fasc_png *p = calloc(1, sizeof *p);
+    if (!p) {
+        return fasc_fail(FASC_ENOMEM, "%s: no memory for a picture", call);
     }
-    png_destroy_write_struct(&png, &info);
-    free(row);
-    return fasc_atomic_close(w.file, w.status);
+    *p = (fasc_png){.call = call, .width = width, .height = height, .palette = palette != NULL};
+    status = fasc_atomic_open(call, path, &p->file);
+    if (status != FASC_OK) {
+        free(p);
+        return status;
+    }
+    p->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, p, on_error, on_warning);
+    p->info = p->png ? png_create_info_struct(p->png) : NULL;
+    if (p->info) {
+        write_head(p, palette, pairs, text);
+    } else {
+        p->status =
+            fasc_fail(FASC_ENOMEM, "%s: no memory for a picture %d pixels wide", call, width);
+    }
+    if (p->status != FASC_OK) {
+        return fasc_png_close(p);
+    }
+    *png = p;
+    return FASC_OK;
+}
+
+fasc_status fasc_png_open(const char *path, int32_t width, int32_t height, const uint8_t *palette,
+                          int32_t pairs, const char *const *text, fasc_png **png)
+{
+    fasc_status status = fasc_check_pointer("png_open", "png", png);
+    return status == FASC_OK
+               ? fasc_png_begin("png_open", path, width, height, palette, pairs, text, png)
+               : status;
+}
+
+fasc_status fasc_png_rows(fasc_png *p, int32_t rows, const uint8_t *pixels)
+{
+    fasc_status status = fasc_check_pointer("png_rows", "png", p);
+    if (status == FASC_OK && rows > 0) {
+        status = fasc_check_pointer("png_rows", "pixels", pixels);
+    }
+    if (status != FASC_OK) {
+        return status;
+    }
+    if (rows < 0 || rows > p->height - p->done) {
+        return fasc_fail(FASC_EINVAL, "png_rows: rows: %d, but %d of %d are missing", rows,
+                         p->height - p->done, p->height);
+    }
+    if (p->status == FASC_OK) {
+        write_rows(p, rows, pixels);
+        p->done += rows;
+    }
+    return p->status;
+}
+
+fasc_status fasc_png_close(fasc_png *p)
+{
+    if (!p) {
+        return FASC_OK;
+    }
+    if (p->status == FASC_OK && p->done == p->height) {
+        write_end(p);
+    } else if (p->status == FASC_OK) {
+        p->status = fasc_fail(FASC_EINVAL, "%s: %d of %d rows are missing", p->call,
+                              p->height - p->done, p->height);
+    }
+    png_destroy_write_struct(&p->png, &p->info);
+    fasc_status status = fasc_atomic_close(p->file, p->status);
+    free(p);
+    return status;
 }
 
 /* ---- a picture in memory ------------------------------------------------------------ */
 
-typedef struct pixels {
-    const uint8_t *data;
-    size_t row_bytes;
-} pixels;
-
-static void copy_row(void *context, int32_t y, uint8_t *row)
-{
-    const pixels *p = context;
-    memcpy(row, p->data + (size_t)y * p->row_bytes, p->row_bytes);
-}
-
-fasc_status fasc_save_png(const char *path, int32_t width, int32_t height, const uint8_t *data,
+fasc_status fasc_save_png(const char *path, int32_t width, int32_t height, const uint8_t *pixels,
                           int32_t pairs, const char *const *text)
 {
-    if (width < 1 || height < 1) {
-        return fasc_fail(FASC_EINVAL, CALL ": size: %d x %d pixels, must be at least 1 x 1", width,
-                         height);
-    }
-    fasc_status status = fasc_check_pointer(CALL, "pixels", data);
+    fasc_png *p = NULL;
+    fasc_status status = fasc_check_pointer("save_png", "pixels", pixels);
     if (status == FASC_OK) {
-        status = fasc_png_check_text(CALL, pairs, text);
+        status = fasc_png_begin("save_png", path, width, height, NULL, pairs, text, &p);
     }
     if (status != FASC_OK) {
         return status;
     }
-    pixels source = {data, (size_t)width * 3};
-    fasc_png picture = {CALL, width, height, copy_row, &source, pairs, text};
-    return fasc_png_write(&picture, path);
+    fasc_status written = fasc_png_rows(p, height, pixels);
+    status = fasc_png_close(p);
+    return written == FASC_OK ? status : written;
 }

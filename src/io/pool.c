@@ -3,14 +3,13 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 
 #define BAND_ELEMENTS ((int64_t)4 << 20) /* of the map that are in memory as f32 at a time */
 #define KEPT_CELLS    64
 
-static int64_t ceil_div(int64_t a, int64_t b)
+int64_t fasc_pool_cells(int64_t length, int32_t factor)
 {
-    return a / b + (a % b != 0);
+    return length / factor + (length % factor != 0);
 }
 
 /* ---- one row of cells ------------------------------------------------------------- */
@@ -54,43 +53,91 @@ static float cell_value(const sums *s, fasc_pool pool, int64_t rows)
     if (!s->visible) {
         return -INFINITY;
     }
-    return pool == FASC_POOL_MAX    ? s->max
-           : pool == FASC_POOL_MASS ? (float)(s->sum / (double)rows)
-                                    : (float)(s->sum / (double)s->visible);
+    return pool == FASC_POOL_MAX       ? s->max
+           : pool == FASC_POOL_EXTREME ? (-s->min > s->max ? s->min : s->max)
+           : pool == FASC_POOL_MASS    ? (float)(s->sum / (double)rows)
+                                       : (float)(s->sum / (double)s->visible);
 }
 
-/* What a row of cells saw, for the whole map's numbers. */
-typedef struct tally {
-    int64_t nan, masked;
-    double lowest;
-} tally;
+/* How many keys of row i are not past the causal line. */
+static int64_t seen_keys(const fasc_pooling *p, int64_t i)
+{
+    int64_t cols = p->map->shape[1];
+    /* i + diagonal may leave 64 bits; compare without the sum. */
+    if (!p->causal || p->diagonal >= cols - 1 - i) {
+        return cols;
+    }
+    return p->diagonal < -i - 1 ? 0 : i + p->diagonal + 1;
+}
 
 /* The cells of rows [first, first + rows) of the map, which stand in `band` one after another. */
-static tally pool_rows(const float *band, int64_t cols, int64_t first, int64_t rows, fasc_pool pool,
-                       bool causal, int64_t diagonal, const fasc_pooled *p, float *cells)
+static fasc_pool_tally pool_cell_row(const fasc_pooling *p, const float *band, int64_t first,
+                                     int64_t rows, float *cells)
 {
-    tally t = {0, 0, INFINITY};
-    for (int32_t c = 0; c < p->cols; c++) {
-        int64_t begin = (int64_t)c * p->pool_cols;
+    fasc_pool_tally t = FASC_POOL_TALLY_NONE;
+    int64_t cols = p->map->shape[1], count = fasc_pool_cells(cols, p->pool_cols);
+    for (int64_t c = 0; c < count; c++) {
+        int64_t begin = c * p->pool_cols;
         int64_t end = begin + p->pool_cols < cols ? begin + p->pool_cols : cols;
         sums s = {.max = -INFINITY, .min = INFINITY};
         for (int64_t r = 0; r < rows; r++) {
-            int64_t limit = causal ? first + r + diagonal + 1 : end; /* keys below it are seen */
+            int64_t limit = seen_keys(p, first + r);
             int64_t stop = limit < begin ? begin : limit < end ? limit : end;
             add(&s, band + r * cols + begin, stop - begin);
             s.masked += end - stop;
         }
-        cells[c] = cell_value(&s, pool, rows);
-        t.nan += s.nan;
-        t.masked += s.masked;
+        cells[c] = cell_value(&s, p->pool, rows);
+        t.nan_count += s.nan;
+        t.masked_count += s.masked;
         t.lowest = s.min < t.lowest ? (double)s.min : t.lowest;
     }
     return t;
 }
 
+/* ---- sums along the sides ----------------------------------------------------------- */
+
+static float entropy_of(const float *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++) {
+        if (x[j] > 0) {
+            sum -= (double)(x[j] * logf(x[j]));
+        }
+    }
+    return (float)sum;
+}
+
+#define SUM_COLUMNS 512
+
+/* Adds each key's visible finite elements, row after row, whatever thread has the key. */
+static void add_columns(const fasc_pooling *p, const float *band, int64_t first, int64_t rows)
+{
+    int64_t cols = p->map->shape[1];
+#pragma omp parallel for schedule(static) num_threads(fasc_num_threads())
+    for (int64_t begin = 0; begin < cols; begin += SUM_COLUMNS) {
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t limit = seen_keys(p, first + r), end = begin + SUM_COLUMNS;
+            end = end < cols ? end : cols;
+            end = end < limit ? end : limit;
+            for (int64_t j = begin; j < end; j++) {
+                float v = band[r * cols + j];
+                p->col_sum[j] += fabsf(v) < INFINITY ? (double)v : 0.0;
+            }
+        }
+    }
+}
+
+static void add_entropies(const fasc_pooling *p, const float *band, int64_t first, int64_t rows)
+{
+#pragma omp parallel for schedule(static) num_threads(fasc_num_threads())
+    for (int64_t r = 0; r < rows; r++) {
+        p->entropy[first + r] = entropy_of(band + r * p->map->shape[1], seen_keys(p, first + r));
+    }
+}
+
 /* ---- the map ------------------------------------------------------------------------ */
 
-/* Rows [first, first + rows) of the map as contiguous f32 on the CPU, in the buffer's front. */
+/* Rows [first, first + rows) of a map as contiguous f32 on the CPU, in the buffer's front. */
 static fasc_status fetch(const fasc_tensor *map, int64_t first, int64_t rows, fasc_tensor *buffer)
 {
     fasc_tensor *source = NULL, *target = NULL;
@@ -108,90 +155,109 @@ static fasc_status fetch(const fasc_tensor *map, int64_t first, int64_t rows, fa
     return status;
 }
 
+/* What is masked in both stays masked: -inf - -inf would be NaN. */
+static void subtract(float *x, const float *y, int64_t n)
+{
+#pragma omp parallel for simd schedule(static) num_threads(fasc_num_threads())
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = x[i] == -INFINITY && y[i] == -INFINITY ? -INFINITY : x[i] - y[i];
+    }
+}
+
+static fasc_status fetch_band(const fasc_pooling *p, int64_t first, int64_t rows,
+                              fasc_tensor *const buffer[2])
+{
+    fasc_status status = fetch(p->map, first, rows, buffer[0]);
+    if (status == FASC_OK && p->minus) {
+        status = fetch(p->minus, first, rows, buffer[1]);
+    }
+    if (status == FASC_OK && p->minus) {
+        subtract(fasc_tensor_data(buffer[0]), fasc_tensor_data(buffer[1]), rows * p->map->shape[1]);
+    }
+    return status;
+}
+
+static void pool_band(const fasc_pooling *p, const float *band, int64_t first, int64_t rows,
+                      float *cells, fasc_pool_tally *tally)
+{
+    int64_t nan = 0, masked = 0, cols = p->map->shape[1];
+    int64_t cell_cols = fasc_pool_cells(cols, p->pool_cols);
+    double lowest = tally->lowest;
+#pragma omp parallel for schedule(static) num_threads(fasc_num_threads())                          \
+    reduction(+ : nan, masked) reduction(min : lowest)
+    for (int64_t c = 0; c < fasc_pool_cells(rows, p->pool_rows); c++) {
+        int64_t r = c * p->pool_rows;
+        int64_t n = rows - r < p->pool_rows ? rows - r : p->pool_rows;
+        fasc_pool_tally t = pool_cell_row(p, band + r * cols, first + r, n, cells + c * cell_cols);
+        nan += t.nan_count;
+        masked += t.masked_count;
+        lowest = t.lowest < lowest ? t.lowest : lowest;
+    }
+    tally->nan_count += nan;
+    tally->masked_count += masked;
+    tally->lowest = lowest;
+    if (p->col_sum) {
+        add_columns(p, band, first, rows);
+    }
+    if (p->entropy) {
+        add_entropies(p, band, first, rows);
+    }
+}
+
+fasc_status fasc_pool_rows(const fasc_pooling *p, int64_t first, int64_t rows, float *cells,
+                           fasc_pool_tally *tally)
+{
+    fasc_device *cpu;
+    fasc_tensor *buffer[2] = {NULL, NULL};
+    int64_t cols = p->map->shape[1], cell_cols = fasc_pool_cells(cols, p->pool_cols);
+    int64_t begin = first * p->pool_rows, end = (first + rows) * p->pool_rows;
+    end = end < p->map->shape[0] ? end : p->map->shape[0];
+    /* Whole cells: a band is a number of rows of cells, at least one. */
+    int64_t cell_rows = BAND_ELEMENTS / cols / p->pool_rows;
+    cell_rows = cell_rows < 1 ? 1 : cell_rows < rows ? cell_rows : rows;
+    int64_t band_rows =
+        cell_rows * p->pool_rows < end - begin ? cell_rows * p->pool_rows : end - begin;
+    const int64_t capacity = band_rows * cols;
+    fasc_status status = fasc_device_open("cpu", &cpu);
+    for (int i = 0; i < (p->minus ? 2 : 1) && status == FASC_OK; i++) {
+        status = fasc_tensor_empty(cpu, FASC_F32, 1, &capacity, &buffer[i]);
+    }
+    for (int64_t at = begin; at < end && status == FASC_OK; at += band_rows) {
+        int64_t here = end - at < band_rows ? end - at : band_rows;
+        if (fasc_cancel_requested()) {
+            status = fasc_fail(FASC_ECANCELED, "%s: canceled", p->call);
+            break;
+        }
+        status = fetch_band(p, at, here, buffer);
+        if (status == FASC_OK) {
+            pool_band(p, fasc_tensor_data(buffer[0]), at, here,
+                      cells + (at - begin) / p->pool_rows * cell_cols, tally);
+        }
+    }
+    fasc_tensor_free(buffer[0]);
+    fasc_tensor_free(buffer[1]);
+    return status;
+}
+
+/* ---- sizes ---------------------------------------------------------------------------- */
+
 static int32_t factor(int64_t length, int64_t wanted)
 {
     int64_t most = length / KEPT_CELLS > 1 ? length / KEPT_CELLS : 1;
     return (int32_t)(wanted < most ? wanted : most);
 }
 
-/* Cells per side, and room for them. */
-static fasc_status lay_out(const char *call, const fasc_tensor *map, int32_t max_size,
-                           fasc_pooled *p)
+fasc_status fasc_pool_factors(const char *call, const fasc_tensor *map, int32_t max_size,
+                              int32_t *pool_rows, int32_t *pool_cols)
 {
-    int64_t rows = map->shape[0], cols = map->shape[1];
-    int64_t wanted = ceil_div(rows > cols ? rows : cols, max_size);
-    *p = (fasc_pooled){.lowest = INFINITY};
+    int64_t rows = map->shape[0], cols = map->shape[1], longer = rows > cols ? rows : cols;
+    int64_t wanted = longer / max_size + (longer % max_size != 0);
     if (wanted > INT32_MAX) {
         return fasc_fail(FASC_EINVAL,
                          "%s: map: a side of %" PRId64 " is too long for max_size %" PRId32, call,
-                         rows > cols ? rows : cols, max_size);
+                         longer, max_size);
     }
-    p->pool_rows = rows >= cols ? (int32_t)wanted : factor(rows, wanted);
-    p->pool_cols = cols >= rows ? (int32_t)wanted : factor(cols, wanted);
-    p->rows = (int32_t)ceil_div(rows, p->pool_rows);
-    p->cols = (int32_t)ceil_div(cols, p->pool_cols);
-    p->cells = malloc((size_t)p->rows * (size_t)p->cols * sizeof *p->cells);
-    return p->cells
-               ? FASC_OK
-               : fasc_fail(FASC_ENOMEM, "%s: no memory for %d x %d cells", call, p->rows, p->cols);
-}
-
-fasc_status fasc_pool_map(const char *call, const fasc_tensor *map, fasc_pool pool,
-                          int32_t max_size, bool causal, int64_t diagonal, fasc_pooled *p)
-{
-    fasc_device *cpu;
-    fasc_tensor *buffer = NULL;
-    fasc_status status = lay_out(call, map, max_size, p);
-    int64_t rows = map->shape[0], cols = map->shape[1];
-    /* Whole cells: a band is a number of rows of cells, at least one. */
-    int64_t cell_rows = BAND_ELEMENTS / cols / p->pool_rows;
-    cell_rows = cell_rows < 1 ? 1 : cell_rows < p->rows ? cell_rows : p->rows;
-    int64_t band_rows = cell_rows * p->pool_rows < rows ? cell_rows * p->pool_rows : rows;
-    if (status == FASC_OK) {
-        status = fasc_device_open("cpu", &cpu);
-    }
-    if (status == FASC_OK) {
-        const int64_t capacity = band_rows * cols;
-        status = fasc_tensor_empty(cpu, FASC_F32, 1, &capacity, &buffer);
-    }
-    for (int64_t first = 0; first < rows && status == FASC_OK; first += band_rows) {
-        int64_t here = rows - first < band_rows ? rows - first : band_rows;
-        int64_t cell_first = first / p->pool_rows, cell_count = ceil_div(here, p->pool_rows);
-        if (fasc_cancel_requested()) {
-            status = fasc_fail(FASC_ECANCELED, "%s: canceled", call);
-            break;
-        }
-        status = fetch(map, first, here, buffer);
-        if (status != FASC_OK) {
-            break;
-        }
-        const float *band = fasc_tensor_data(buffer);
-        int64_t nan = 0, masked = 0;
-        double lowest = p->lowest;
-#pragma omp parallel for schedule(static) num_threads(fasc_num_threads())                          \
-    reduction(+ : nan, masked) reduction(min : lowest)
-        for (int64_t c = 0; c < cell_count; c++) {
-            int64_t r = c * p->pool_rows;
-            int64_t n = here - r < p->pool_rows ? here - r : p->pool_rows;
-            tally t = pool_rows(band + r * cols, cols, first + r, n, pool, causal, diagonal, p,
-                                p->cells + (cell_first + c) * p->cols);
-            nan += t.nan;
-            masked += t.masked;
-            lowest = t.lowest < lowest ? t.lowest : lowest;
-        }
-        p->nan_count += nan;
-        p->masked_count += masked;
-        p->lowest = lowest;
-    }
-    fasc_tensor_free(buffer);
-    if (status != FASC_OK) {
-        fasc_pooled_free(p);
-    }
-    return status;
-}
-
-void fasc_pooled_free(fasc_pooled *pooled)
-{
-    free(pooled->cells);
-    pooled->cells = NULL;
+    *pool_rows = rows >= cols ? (int32_t)wanted : factor(rows, wanted);
+    *pool_cols = cols >= rows ? (int32_t)wanted : factor(cols, wanted);
+    return FASC_OK;
 }

@@ -5,22 +5,46 @@
 
 #include "backend.h"
 
-typedef struct fasc_pooled {
-    int32_t rows, cols;           /* cells */
-    int32_t pool_rows, pool_cols; /* elements of the map in a cell; fewer at the far edges */
-    float *cells;                 /* row-major; -inf = all masked, NaN = a NaN among them */
-    int64_t nan_count;            /* elements of the map */
-    int64_t masked_count;
+/* What is pooled, and how; see fasc_pool_args. */
+typedef struct fasc_pooling {
+    const char *call;         /* for messages */
+    const fasc_tensor *map;   /* rank 2, not empty, on any device */
+    const fasc_tensor *minus; /* NULL, or of that shape */
+    fasc_pool pool;
+    int32_t pool_rows, pool_cols;
+    bool causal;
+    int64_t diagonal;
+    double *col_sum; /* NULL = not wanted */
+    float *entropy;  /* NULL = not wanted */
+} fasc_pooling;
+
+/* What the elements were. */
+typedef struct fasc_pool_tally {
+    int64_t nan_count, masked_count;
     double lowest; /* of the elements that are neither masked nor NaN; +inf without any */
-} fasc_pooled;
+} fasc_pool_tally;
 
-/* Pools a rank-2 map, on any device, reading it in bands of rows. Element (i, j) is masked if it is
- * -inf, or if causal and j > i + diagonal. Masked elements count as nothing to max and mean and as
- * 0 to mass. Both sides are pooled by the factor that brings the longer one to max_size cells, but
- * the shorter one keeps at least 64 cells, or all it has. Free cells with fasc_pooled_free. */
-fasc_status fasc_pool_map(const char *call, const fasc_tensor *map, fasc_pool pool,
-                          int32_t max_size, bool causal, int64_t diagonal, fasc_pooled *pooled);
+#define FASC_POOL_TALLY_NONE ((fasc_pool_tally){0, 0, INFINITY})
 
-void fasc_pooled_free(fasc_pooled *pooled);
+/* Fills rows [first, first + rows) of the cells, reading the map in bands; adds to the tally and to
+ * col_sum. The result does not depend on the number of threads, or on how the rows are split over
+ * calls. */
+fasc_status fasc_pool_rows(const fasc_pooling *pooling, int64_t first, int64_t rows, float *cells,
+                           fasc_pool_tally *tally);
+
+/* Cells along a side of `length`. */
+int64_t fasc_pool_cells(int64_t length, int32_t factor);
+
+/* How many elements a cell takes of each side: the factor that brings the longer one to max_size
+ * cells, but the shorter one keeps at least 64 cells, or all it has. */
+fasc_status fasc_pool_factors(const char *call, const fasc_tensor *map, int32_t max_size,
+                              int32_t *pool_rows, int32_t *pool_cols);
+
+/* Widens [*low, *high] to the finite ones among n cells. */
+void fasc_cells_span(const float *cells, size_t n, double *low, double *high);
+
+/* The colours' numbers of n cells; see fasc_map_paint. */
+void fasc_cells_paint(const float *cells, size_t n, int32_t scale, double low, double high,
+                      uint8_t *colors);
 
 #endif
