@@ -3,10 +3,11 @@
 --
 --     fasc-bench check gpt.qkv.safetensors --expected gpt.expected.safetensors
 --
--- The file holds LAYER.q, LAYER.k and LAYER.v, each (batch, heads, seqlen, head_dim); the expected
--- file any of LAYER.out, .lse, .row_max, .logits, .masked, .probs. The table has the largest errors
--- as shares of what is allowed: 1 is the most. For kernels that is the bound of fasc.check, for the
--- reference the rounding to the stored dtype (see verify.stored). Exit status 1 on a disagreement.
+-- The file holds LAYER.q, LAYER.k and LAYER.v, each (batch, heads, seqlen, head_dim) unless
+-- --layout says otherwise; the expected file any of LAYER.out, .lse, .row_max, .logits, .masked,
+-- .probs. One layer is in memory at a time. The table has the largest errors as shares of what is
+-- allowed: 1 is the most. For kernels that is the bound of fasc.check, for the reference the
+-- rounding to the stored dtype (see verify.stored). Exit status 1 on a disagreement.
 local fasc = require "fasc"
 local cli = require "fasc.cli"
 local layers = require "fasc.layers"
@@ -17,13 +18,15 @@ local parser = cli.parser("check", "Compares kernels with the float64 reference 
 parser:argument("file", "a .safetensors file with LAYER.q, LAYER.k and LAYER.v")
 parser:option("--expected", "a file with expected values: LAYER.out and so on"):argname "FILE"
 parser:option("--kernel", "check this kernel alone"):argname "NAME"
+parser:option("--layout", "how q, k and v lie (default: bhnd)"):choices {"bhnd", "bnhd"}
 parser:option("--device", "whose kernels are checked"):argname "NAME"
 parser:option("--mask", "default: causal"):choices {"causal", "full"}:default "causal"
 local args = cli.read(parser)
 local device = fasc.device(args.device)
-local inputs = layers.find(fasc.load(args.file), args.file)
-local expected = args.expected and fasc.load(args.expected) or {}
+local inputs = layers.find(fasc.open(args.file))
+local expected = args.expected and fasc.open(args.expected)
 
+local causal = args.mask == "causal"
 local OUTPUTS = {"out", "lse", "row_max", "logits", "masked", "probs"}
 local columns = {{title = "layer", width = 8, align = "left"},
     {title = "compared", width = 21, align = "left"}}
@@ -48,8 +51,9 @@ local function report(layer, compared, entry_of, note)
 end
 
 local function check_kernel(layer, kernel)
-    local ok, check = pcall(fasc.check, layer.q:to(device), layer.k:to(device), layer.v:to(device),
-        {kernel = kernel, causal = args.mask == "causal", want = OUTPUTS})
+    local q, k, v = layer:read {device = device, layout = args.layout}
+    local ok, check = pcall(fasc.check, q, k, v,
+        {kernel = kernel, causal = causal, want = OUTPUTS})
     if ok then
         return report(layer, kernel, function(name) return check[name] end)
     end
@@ -58,11 +62,12 @@ local function check_kernel(layer, kernel)
 end
 
 local function check_reference(layer)
-    local reference = fasc.attention(layer.q:to "f64", layer.k:to "f64", layer.v:to "f64",
-        {kernel = "reference", causal = args.mask == "causal", want = OUTPUTS})
+    local q, k, v = layer:read {dtype = "f64", layout = args.layout}
+    local reference = fasc.attention(q, k, v,
+        {kernel = "reference", causal = causal, want = OUTPUTS})
     report(layer, "reference vs expected", function(name)
-        local stored = expected[layer.name .. "." .. name]
-        return stored and verify.stored(reference[name], stored)
+        local stored = layer.name .. "." .. name
+        return expected:has(stored) and verify.stored(reference[name], expected:read(stored))
     end)
 end
 

@@ -1,5 +1,5 @@
--- ls.lua - what a file of tensors holds: names, dtypes, shapes, sizes and metadata. Only headers are
--- read, so the size of the file does not matter.
+-- ls.lua - what a file of tensors holds: names, dtypes, shapes, sizes and metadata. Only headers
+-- are read, so the size of the file does not matter.
 --
 --     fasc-bench ls model.safetensors
 --     fasc-bench ls model.safetensors 'layers.3.*' '*.q'

@@ -1,5 +1,5 @@
--- file.lua - an open file of tensors: what it holds, and its tensors one by one. Headers are checked
--- whole when the file is opened; data is read when it is asked for.
+-- file.lua - an open file of tensors: what it holds, and its tensors one by one. Headers are
+-- checked whole when the file is opened; data is read when it is asked for.
 local fasc_ffi = require "fasc.ffi"
 local devices = require "fasc.device"
 local dtypes = require "fasc.dtype"

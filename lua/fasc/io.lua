@@ -1,5 +1,5 @@
--- io.lua - tensors in files: .safetensors (named tensors and metadata), .npz (named tensors) and .npy
--- (one array), loaded and saved whole. An open file is file.lua's.
+-- io.lua - tensors in files: .safetensors (named tensors and metadata), .npz (named tensors) and
+-- .npy (one array), loaded and saved whole. An open file is file.lua's.
 local fasc_ffi = require "fasc.ffi"
 local errors = require "fasc.errors"
 local files = require "fasc.file"
@@ -28,9 +28,9 @@ local function load_named(file, opts)
     return loaded
 end
 
---- Reads a file: a table of tensors by name from a .safetensors or .npz, the tensor from a .npy; and
---- the file's metadata. Tensors come on the CPU as they are unless the options say otherwise (see
---- file:read); names picks some, by name or by pattern.
+--- Reads a file: a table of tensors by name from a .safetensors or .npz, the tensor from a .npy;
+--- and the file's metadata. Tensors come on the CPU as they are unless the options say otherwise
+--- (see file:read); names picks some, by name or by pattern.
 ---
 ---     local t, metadata = fasc.load("qkv.safetensors", {names = {"layers.0.*"}, dtype = "f32"})
 ---     local map = fasc.load("map.npy")

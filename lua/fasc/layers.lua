@@ -1,14 +1,28 @@
--- layers.lua - queries, keys and values of a model's layers, found by name among loaded tensors.
+-- layers.lua - queries, keys and values of a model's layers, found by name in a file and read one
+-- layer at a time.
 local errors = require "fasc.errors"
+local text = require "fasc.text"
 
 local M = {}
 
---- One layer's inputs.
+--- One layer of an open file.
 ---@class fasc.Layer
 ---@field name string "layers.3" for tensors "layers.3.q", "layers.3.k", "layers.3.v"
----@field q fasc.Tensor
----@field k fasc.Tensor
----@field v fasc.Tensor
+---@field file fasc.File
+local Layer = {}
+Layer.__index = Layer
+
+--- Reads q, k and v, with the options of file:read.
+---@param opts fasc.ReadOptions?
+---@return fasc.Tensor q
+---@return fasc.Tensor k
+---@return fasc.Tensor v
+function Layer:read(opts)
+    local function part(name)
+        return self.file:read(self.name .. "." .. name, opts)
+    end
+    return part "q", part "k", part "v"
+end
 
 -- Names with numbers in the order of the numbers.
 local function natural(name)
@@ -18,23 +32,19 @@ local function natural(name)
 end
 
 --- The layers of a file, sorted. Raises EFORMAT where there is none, or one lacks its k or v.
----@param tensors table<string, fasc.Tensor> as fasc.load gives them
----@param path string for messages
+---@param file fasc.File
 ---@return fasc.Layer[]
-function M.find(tensors, path)
-    local layers = {}
-    for name, q in pairs(tensors) do
+function M.find(file)
+    local layers, path = {}, text.printable(file.path)
+    for _, name in ipairs(file:names "*.q") do
         local prefix = name:match "^(.+)%.q$"
-        if prefix then
-            local layer = {name = prefix, q = q}
-            for _, part in ipairs {"k", "v"} do
-                layer[part] = rawget(tensors, prefix .. "." .. part)
-                if not layer[part] then
-                    errors.raise("EFORMAT", "%s: has %s, but no %s.%s", path, name, prefix, part)
-                end
+        for _, part in ipairs {"k", "v"} do
+            if not file:has(prefix .. "." .. part) then
+                local shown = text.printable(prefix)
+                errors.raise("EFORMAT", "%s: has %s.q, but no %s.%s", path, shown, shown, part)
             end
-            layers[#layers + 1] = layer
         end
+        layers[#layers + 1] = setmetatable({name = prefix, file = file}, Layer)
     end
     if #layers == 0 then
         errors.raise("EFORMAT", "%s: has no tensor named LAYER.q", path)

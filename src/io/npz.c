@@ -15,7 +15,8 @@
 #define SUFFIX        ".npy"
 #define MAX_MEMBERS   1000000
 #define DEFLATE_RATIO 1032 /* no deflate stream inflates to more: 258 bytes of 2 bits */
-#define LOCAL_HEADER  30   /* bytes that stand before a member's name and data, at least */
+#define SAME_NAME     "two members have one name"
+#define LOCAL_HEADER  30 /* bytes that stand before a member's name and data, at least */
 
 /* libzip's archives serve one thread at a time. */
 struct fasc_npz {
@@ -191,7 +192,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Two readers that resolve a duplicate differently see two files. */
+/* Two readers that resolve a duplicate differently see two files. libzip finds those with the same
+ * bytes for a name; two spellings can still be the same text. */
 static fasc_status check_duplicates(const fasc_file *file)
 {
     const char **names = malloc(((size_t)file->count + 1) * sizeof *names);
@@ -206,7 +208,7 @@ static fasc_status check_duplicates(const fasc_file *file)
     for (int32_t i = 1; i < file->count && status == FASC_OK; i++) {
         if (strcmp(names[i - 1], names[i]) == 0) {
             char shown[96];
-            status = bad_archive(file, "two members are named '%s" SUFFIX "'",
+            status = bad_archive(file, SAME_NAME ": '%s" SUFFIX "'",
                                  fasc_escape(shown, sizeof shown, names[i]));
         }
     }
@@ -229,9 +231,13 @@ static fasc_status open_archive(fasc_file *file)
     if (!file->npz->zip) {
         zip_error_t error;
         zip_error_init_with_code(&error, code);
-        fasc_status status = bad_archive(
-            file, "a zip archive, as .npz and PyTorch's .pt are, but not a whole one: %s",
-            zip_error_strerror(&error));
+        fasc_status status =
+            code == ZIP_ER_EXISTS
+                ? bad_archive(file, SAME_NAME)
+                : bad_archive(file,
+                              "a zip archive, as .npz and PyTorch's .pt are, but not a whole one: "
+                              "%s",
+                              zip_error_strerror(&error));
         zip_error_fini(&error);
         close(fd);
         free(file->npz);

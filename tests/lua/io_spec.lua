@@ -118,6 +118,157 @@ describe("a .npy file", function()
     end)
 end)
 
+describe("an .npz file", function()
+    it("brings back tensors by name, stored or compressed", function()
+        local named = {
+            q = support.randn({2, 3, 40}, {seed = 1, dtype = "f16"}):transpose(0, 2),
+            ["layers/0 é"] = support.ones({}, {dtype = "i64"}),
+            empty = support.zeros({3, 0}, {dtype = "u8"}),
+        }
+        for _, compress in ipairs {false, true} do
+            fasc.save(at "t.npz", named, {compress = compress})
+            local back, metadata = fasc.load(at "t.npz")
+            assert.same({}, metadata)
+            for name, t in pairs(named) do
+                assert.equal(t.dtype, back[name].dtype)
+                support.same(back[name], t, name)
+                back[name] = nil
+            end
+            assert.is_nil(next(back))
+        end
+    end)
+
+    it("is smaller when it is compressed, and holds no bf16 and no metadata", function()
+        local t = support.zeros({10000}, {dtype = "u8"})
+        fasc.save(at "large.npz", {t = t})
+        fasc.save(at "small.npz", {t = t}, {compress = true})
+        assert(#bytes_of(at "small.npz") * 20 < #bytes_of(at "large.npz"))
+        fails("EUNSUPPORTED", function()
+            fasc.save(at "n.npz", {b = support.ones({2}, {dtype = "bf16"})})
+        end, "save_npz: b: npy has no bf16")
+        fails("EINVAL", function() fasc.save(at "n.npz", t) end, "takes tensors by name")
+        fails("EINVAL", function() fasc.save(at "n.npz", {t = t}, {metadata = {}}) end,
+            "an npz holds none")
+        fails("EINVAL", function() fasc.save(at "n.npy", t, {compress = true}) end, "use .npz")
+    end)
+end)
+
+describe("names", function()
+    local file
+    setup(function()
+        local one = fasc.ones({1}, {device = "cpu"})
+        fasc.save(at "names.npz", {["layers.0.q"] = one, ["layers.0.k"] = one,
+            ["layers.1.q"] = one, ["layers.10.q"] = one, ["a[1]"] = one, ["é"] = one})
+        file = fasc.open(at "names.npz")
+    end)
+
+    local function sorted(list)
+        table.sort(list)
+        return list
+    end
+
+    it("are picked by patterns", function()
+        local cases = {
+            {"layers.?.q", {"layers.0.q", "layers.1.q"}},
+            {"layers.*.q", {"layers.0.q", "layers.1.q", "layers.10.q"}},
+            {"layers.[!0].?", {"layers.1.q"}}, {"layers.[0-9].k", {"layers.0.k"}},
+            {"?", {"é"}}, {"a[1]", {"a[1]"}}, {"a[[]1]", {"a[1]"}}, {"none", {}}, {"%a+", {}},
+            {"layersX0Xq", {}}, {"*", {"a[1]", "layers.0.k", "layers.0.q", "layers.1.q",
+                "layers.10.q", "é"}},
+        }
+        for _, case in ipairs(cases) do
+            assert.same(case[2], sorted(file:names(case[1])), case[1])
+        end
+    end)
+
+    it("pick what is loaded, each once, and say when they pick nothing", function()
+        local t = fasc.load(at "names.npz", {names = {"layers.1*", "layers.1.q", "a[1]"}})
+        local names = {}
+        for name in pairs(t) do
+            names[#names + 1] = name
+        end
+        assert.same({"a[1]", "layers.1.q", "layers.10.q"}, sorted(names))
+        fails("EINVAL", function() fasc.load(at "names.npz", {names = "layers.2.*"}) end,
+            "has no tensor that fits 'layers.2.*' among its 6")
+        fails("EINVAL", function() fasc.load(at "names.npz", {names = {3}}) end,
+            "load: name: must be a string, got 3")
+    end)
+
+    it("are gone through one tensor at a time", function()
+        local seen, last = {}, nil
+        for name, t in file:each "layers.*" do
+            assert.equal(1, t:sum())
+            assert.falsy(last and pcall(last.sum, last)) -- it was freed
+            seen[#seen + 1], last = name, t
+        end
+        assert.same({"layers.0.k", "layers.0.q", "layers.1.q", "layers.10.q"}, sorted(seen))
+        assert.falsy(pcall(last.sum, last))
+    end)
+end)
+
+describe("a tensor is read", function()
+    it("with its layout turned, where it has rank 4", function()
+        local t = support.randn({2, 5, 3, 4}, {seed = 1})
+        fasc.save(at "l.npz", {q = t, tokens = support.ones {5}})
+        local back = fasc.load(at "l.npz", {layout = "bnhd", device = support.device})
+        assert.same({2, 3, 5, 4}, back.q.shape)
+        support.same(back.q, t:transpose(1, 2))
+        assert.same({5}, back.tokens.shape)
+        assert.same({2, 5, 3, 4}, fasc.open(at "l.npz"):read("q", {layout = "bhnd"}).shape)
+        fails("EINVAL", function() fasc.load(at "l.npz", {layout = "bnhq"}) end,
+            'layout: must be "bhnd" or "bnhd", got \'bnhq\'; did you mean \'bnhd\'?')
+    end)
+
+    it("in a wider dtype where fasc lacks its own, exactly", function()
+        local file = fasc.open(write("w.safetensors", header(
+            '{"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},'
+            .. '"b":{"dtype":"U16","shape":[1],"data_offsets":[2,4]},'
+            .. '"c":{"dtype":"U32","shape":[1],"data_offsets":[4,8]},'
+            .. '"d":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[8,12]},'
+            .. '"e":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[12,16]},'
+            .. '"f":{"dtype":"I16","shape":[1],"data_offsets":[16,18]}}',
+            "\128\127" .. "\254\255" .. "\255\255\255\255" .. "\1\126\128\127"
+            .. "\1\123\252\126" .. "\0\128")))
+        local expected = {
+            a = {"i32", {-128, 127}}, b = {"i32", {65534}}, c = {"i64", {4294967295}},
+            d = {"f16", {2^-9, 448, 0, 0/0}}, e = {"f16", {2^-16, 57344, -math.huge, 0/0}},
+            f = {"i32", {-32768}},
+        }
+        for name, want in pairs(expected) do
+            assert.equal(want[1], file:info(name).dtype)
+            support.near(file:read(name), want[2], 0, name)
+        end
+        assert.equal("f32", file:read("d", {dtype = "f32"}).dtype)
+    end)
+
+    it("as another dtype of its size", function()
+        local t = support.randn({3, 4}, {seed = 1, dtype = "bf16"})
+        fasc.save(at "as.safetensors", {t = t})
+        local bytes = bytes_of(at "as.safetensors"):gsub('"BF16"', '"U16" ')
+        local file = fasc.open(write("u16.safetensors", bytes))
+        assert.equal("i32", file:read("t").dtype)
+        support.same(file:read("t", {as = "bf16"}), t)
+        fails("EUNSUPPORTED", function() file:read("t", {as = "f32"}) end,
+            "its elements of dtype U16 are not the 4 bytes of f32")
+        fails("EINVAL", function() file:read("t", {as = "bf17"}) end, "read: as: no dtype 'bf17'")
+    end)
+
+    it("through the file's pages", function()
+        local t = support.randn({3, 1000}, {seed = 1})
+        fasc.save(at "map.safetensors", {t = t})
+        local file = fasc.open(at "map.safetensors")
+        local mapped = file:read("t", {map = true})
+        file:close()
+        support.same(mapped, t)
+        support.same(mapped:slice({1, 3}, {7, 9}), t:slice({1, 3}, {7, 9}))
+        fails("EUNSUPPORTED", function() fasc.open(at "l.npz"):read("q", {map = true}) end,
+            "cannot be mapped")
+        fails("EINVAL", function()
+            fasc.load(at "map.safetensors", {map = true, as = "f32"})
+        end, "as: cannot be combined with map")
+    end)
+end)
+
 describe("an open file", function()
     it("lists, describes and reads single tensors", function()
         local q = support.randn({2, 8}, {seed = 1, dtype = "f16"})

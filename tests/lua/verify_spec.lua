@@ -135,20 +135,35 @@ describe("a comparison with stored values", function()
 end)
 
 describe("layers of a file", function()
-    it("are found by name, in the order of their numbers", function()
-        local t, tensors = fasc.zeros({1}, {device = "cpu"}), {tokens = true}
+    local at = support.folder(setup, teardown)
+
+    local function file_of(names)
+        local t, tensors = fasc.zeros({1}, {device = "cpu"}), {}
+        for i, name in ipairs(names) do
+            tensors[name] = t:clone():fill(i)
+        end
+        fasc.save(at "x.npz", tensors)
+        return fasc.open(at "x.npz")
+    end
+
+    it("are found by name, in the order of their numbers, and read one by one", function()
+        local names = {"tokens"}
         for _, name in ipairs {"layers.10", "layers.9", "layers.100"} do
             for _, part in ipairs {"q", "k", "v", "out"} do
-                tensors[name .. "." .. part] = t
+                names[#names + 1] = name .. "." .. part
             end
         end
-        local found = layers.find(tensors, "x.safetensors")
+        local found = layers.find(file_of(names))
+        assert.equal(3, #found)
         assert.same({"layers.9", "layers.10", "layers.100"},
             {found[1].name, found[2].name, found[3].name})
-        assert.equal(3, #found)
-        tensors["layers.9.v"] = nil
-        raises("EFORMAT", "x.safetensors: has layers.9.q, but no layers.9.v", layers.find, tensors,
-            "x.safetensors")
-        raises("EFORMAT", "has no tensor named LAYER.q", layers.find, {}, "x.safetensors")
+        local q, k, v = found[1]:read {dtype = "f64"}
+        assert.same({"f64", 6, 7, 8}, {q.dtype, q:item(), k:item(), v:item()})
+    end)
+
+    it("are refused where a part is missing", function()
+        raises("EFORMAT", "x.npz: has layers.9.q, but no layers.9.v", layers.find,
+            file_of {"layers.9.q", "layers.9.k", "layers.10.v"})
+        raises("EFORMAT", "has no tensor named LAYER.q", layers.find, file_of {})
     end)
 end)
