@@ -20,13 +20,6 @@ local WANT = {
     probs = {"out", "probs"},
 }
 
--- What the axis `inputs` means.
-local FILL = {
-    normal = function(shape, opts) return fasc.randn(shape, opts) end,
-    uniform = function(shape, opts) return fasc.rand(shape, opts) end,
-    zeros = function(shape, opts) return fasc.zeros(shape, {dtype = opts.dtype}) end,
-}
-
 bench.main {
     name = "sweep_seqlen",
     summary = "Times attention with scores against the sequence length; checks every point.",
@@ -34,12 +27,13 @@ bench.main {
     -- An axis takes any values from the command line: --axis NAME=VALUE,VALUE. The last one is
     -- the innermost.
     axes = {
-        {"seqlen", bench.pow2(256, 2048), "queries and keys", min = 1},
-        {"head_dim", {64}, "channels of a head", min = 1},
+        {"seqlen", bench.pow2(256, 2048), "queries and keys", min = 1,
+            gpu = bench.pow2(512, 16384)},
+        {"head_dim", {64}, "channels of a head", min = 1, gpu = {64, 128}},
         {"causal", {false, true}, "whether a query sees no later key"},
-        {"dtype", {"f32"}, "of q, k, v and the outputs", choices = {"f16", "bf16", "f32"}},
-        {"inputs", {"normal"}, "how q, k and v are filled",
-            choices = {"normal", "uniform", "zeros"}},
+        {"dtype", {"f32"}, "of q, k, v and the outputs", choices = {"f16", "bf16", "f32"},
+            gpu = {"f16"}},
+        bench.inputs.AXIS,
         {"want", {"logits"}, "the output alone, or with which scores",
             choices = {"out", "logits", "masked", "probs"}},
         {"kernel", {"naive", "blas", "flash"}, "which kernel computes it",
@@ -48,8 +42,9 @@ bench.main {
 
     options = {
         {"batch", 1, "batch size", min = 1},
-        {"heads", 8, "query heads", min = 1},
+        {"heads", 8, "query heads", min = 1, gpu = 32},
         {"heads_kv", 0, "key/value heads; 0: as many as query heads", min = 0},
+        bench.inputs.OPTION,
     },
 
     -- Speed-ups are over this value of this axis.
@@ -61,13 +56,14 @@ bench.main {
     end,
 
     setup = function(point, options)
-        local fill = FILL[point.inputs]
         local heads_kv = options.heads_kv > 0 and options.heads_kv or options.heads
-        local function make(heads, seed)
-            return fill({options.batch, heads, point.seqlen, point.head_dim},
-                {dtype = point.dtype, seed = seed})
+        local function make(name, heads, seed)
+            return bench.inputs.make(point.inputs, name,
+                {options.batch, heads, point.seqlen, point.head_dim},
+                {dtype = point.dtype, seed = seed}, options)
         end
-        return {q = make(options.heads, 1), k = make(heads_kv, 2), v = make(heads_kv, 3)}
+        return {q = make("q", options.heads, 1), k = make("k", heads_kv, 2),
+            v = make("v", heads_kv, 3)}
     end,
 
     op = function(point, x)

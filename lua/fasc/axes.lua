@@ -13,6 +13,7 @@ local M = {}
 ---@field kind string      "integer", "number", "string" or "boolean": from the values
 ---@field choices string[]? strings that the axis may take; "all" on the command line is all of them
 ---@field min number?       the least number that the axis may take
+---@field gpu any[]?        its values on a GPU, where they are others
 
 --- first, 2 first, 4 first, ... up to last.
 ---@param first number
@@ -117,7 +118,8 @@ local KINDS = {integer = true, number = true, string = true, boolean = true}
 function M.new(specs)
     local list, seen = {}, {}
     for i, spec in ipairs(specs) do
-        local axis = {name = spec[1], help = spec[3], choices = spec.choices, min = spec.min}
+        local axis = {name = spec[1], help = spec[3], choices = spec.choices, min = spec.min,
+            gpu = spec.gpu}
         if type(axis.name) ~= "string" or not axis.name:find "^[%a_][%w_]*$" then
             errors.usage("axes[%d]: its name must be a word, got %s", i, options.show(axis.name))
         elseif seen[axis.name] then
@@ -130,7 +132,9 @@ function M.new(specs)
             errors.usage("axis %s: values must be all numbers, all strings or all booleans",
                 axis.name)
         end
-        M.set(axis, spec[2])
+        for _, values in ipairs {spec.gpu or spec[2], spec[2]} do
+            M.set(axis, values)
+        end
         seen[axis.name] = axis
         list[i] = axis
     end
@@ -190,7 +194,11 @@ local function parse_value(axis, text)
     return value
 end
 
-local function find(list, name)
+--- The axis of a name; raises EINVAL where there is none.
+---@param list fasc.Axis[]
+---@param name string
+---@return fasc.Axis
+function M.find(list, name)
     local names = {}
     for i, axis in ipairs(list) do
         if axis.name == name then
@@ -210,7 +218,7 @@ function M.override(list, text)
     if not name then
         errors.usage("'%s' is not of the form NAME=VALUE,...", text)
     end
-    local axis = find(list, name)
+    local axis = M.find(list, name)
     local values = {}
     for _, item in ipairs(split(right)) do
         local generator, arguments = item:match "^([%a_][%w_]*)%((.*)%)$"
@@ -277,15 +285,20 @@ function M.label(list, point)
     return M.format(#varying > 0 and varying or list, point)
 end
 
---- An axis and its values on one line: "seqlen = 512, 1024, 2048".
+local function list_of(values)
+    local texts = {}
+    for i, value in ipairs(values) do
+        texts[i] = tostring(value)
+    end
+    return table.concat(texts, ", ")
+end
+
+--- An axis and its values on one line: "seqlen = 512, 1024, 2048; on a GPU: 4096, 8192".
 ---@param axis fasc.Axis
 ---@return string
 function M.describe(axis)
-    local values = {}
-    for i, value in ipairs(axis.values) do
-        values[i] = tostring(value)
-    end
-    return axis.name .. " = " .. table.concat(values, ", ")
+    local text = axis.name .. " = " .. list_of(axis.values)
+    return axis.gpu and text .. "; on a GPU: " .. list_of(axis.gpu) or text
 end
 
 --- A predicate from a Lua expression over the axes' names: "seqlen <= 1024 and not causal".

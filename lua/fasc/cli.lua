@@ -1,8 +1,10 @@
 -- cli.lua - the command line that every sweep script has: its axes and own options, and the options
 -- for measuring and for output. lua-argparse parses; what it does not know is told in one line.
 local axes = require "fasc.axes"
+local devices = require "fasc.device"
 local errors = require "fasc.errors"
 local json = require "fasc.json"
+local libraries = require "fasc.library"
 local options = require "fasc.options"
 
 local M = {}
@@ -53,6 +55,9 @@ local STANDARD = {
         {"--max-samples", "samples at most (default: 200)", "N", count},
         {"--target-rse", "stop once the median's relative standard error is below this "
             .. "(default: 0.005)", "X", amount},
+        {"--interleave", "measure in turns, for differences of a percent: the points that differ in "
+            .. "this axis alone, or, given the path of another libfasc.so, that build and this",
+            "AXIS|PATH"},
         {"--isolate", "measure each point in a process of its own, so that a crash is its row"},
         {"--timeout", "give a point up after this long, checks and all; implies --isolate", "S",
             amount},
@@ -82,13 +87,14 @@ local function add_own_option(parser, own)
         return parser:flag(flag):description(help):target(name):default(default)
     end
     local option = parser:option(flag):target(name):argname(own.argname or name:upper())
-    option:description(("%s (default: %s)"):format(help, tostring(default)))
+    option:description(("%s (default: %s%s)"):format(help, tostring(default),
+        own.gpu and (", on a GPU %s"):format(own.gpu) or ""))
     if type(default) == "number" then
         option:convert(number(own.min or -math.huge, options.is_integer(default))(flag))
     elseif own.choices then
         option:choices(own.choices)
     end
-    return option:default(default):show_default(false)
+    return option
 end
 
 local function axes_help(list)
@@ -164,6 +170,37 @@ function M.read(parser)
     return result
 end
 
+-- What an option or an axis is when it is not given: that depends on the device.
+local function fill_defaults(sweep, list, o)
+    local on_gpu = devices.open(o.device).name ~= "cpu"
+    for _, spec in ipairs(sweep.options or {}) do
+        if o[spec[1]] == nil then
+            o[spec[1]] = on_gpu and spec.gpu or spec[2]
+        end
+    end
+    for _, axis in ipairs(list) do
+        if on_gpu and axis.gpu then
+            axes.set(axis, axis.gpu)
+        end
+    end
+end
+
+-- --interleave: an axis, or another build of the library, which becomes the axis `build`.
+local function set_interleave(list, o)
+    local given = o.interleave
+    if not given then
+        return
+    elseif o.isolate or o.timeout then
+        errors.usage("--interleave and --isolate exclude each other")
+    elseif given:find("/", 1, true) then
+        libraries.open(given)
+        list[#list + 1] = axes.new({{"build", {"this", given}, "which build of libfasc"}})[1]
+        o.interleave = "build"
+    else
+        axes.find(list, given)
+    end
+end
+
 --- Reads a sweep's command line. Returns its options by name (with "_" for "-"), and its axes as
 --- the command line left them. Raises EINVAL for what is wrong. `--help` prints and exits.
 ---@param sweep fasc.Sweep
@@ -176,6 +213,8 @@ function M.parse(sweep, argv)
     if not ok then
         errors.usage("%s", (result:gsub("\n", "; ")))
     end
+    fill_defaults(sweep, list, result)
+    set_interleave(list, result)
     if result.point then
         only_point(list, result, result.point)
         return result, list

@@ -144,6 +144,28 @@ function Device:info()
     return t
 end
 
+local STATE = {"clock_mhz", "clock_max_mhz", "memory_clock_mhz", "power_watts", "power_max_watts",
+    "temperature"}
+
+--- How it runs at this moment: clock_mhz, clock_max_mhz, memory_clock_mhz, power_watts,
+--- power_max_watts, temperature (degrees Celsius), throttle (sum of fasc_throttle). What it does not
+--- tell is nil.
+---@return table? state nil for a device that tells nothing
+---@return string? reason
+function Device:state()
+    local state = fasc_ffi.new "fasc_device_state"
+    local status = C.fasc_device_get_state(self.handle, state)
+    if status == C.FASC_EUNSUPPORTED then
+        return nil, fasc_ffi.string(C.fasc_last_error())
+    end
+    errors.check(status)
+    local t = {throttle = state.throttle}
+    for _, field in ipairs(STATE) do
+        t[field] = state[field] > 0 and state[field] or nil
+    end
+    return t
+end
+
 --- Waits for all work queued on the device.
 function Device:synchronize()
     errors.check(C.fasc_device_synchronize(self.handle))

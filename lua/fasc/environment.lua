@@ -49,6 +49,15 @@ local function describe(info, names)
     return json.object(fields)
 end
 
+-- What the device can do at most, and how it runs before anything is measured.
+local function clocks(dev)
+    local state = dev:state()
+    return state and describe(state, {
+        "clock_mhz", "clock_max_mhz", "memory_clock_mhz", "power_watts", "power_max_watts",
+        "temperature",
+    })
+end
+
 --- What the library and its device are, what the machine is, and how it was called.
 ---@param dev fasc.Device the device that is measured
 ---@return table an ordered JSON object
@@ -60,6 +69,7 @@ function M.collect(dev)
         {"device", describe(dev:info(), {
             "name", "model", "arch", "driver", "runtime", "units", "memory_total", "l2_bytes",
         })},
+        {"clocks", clocks(dev)},
         {"cpu", json.object {
             {"model", host.model},
             {"isa", host.arch},

@@ -37,7 +37,7 @@ for _, name in ipairs(STRUCTS) do
     end
 end
 
-local M = {ffi = ffi, C = C}
+local M = {ffi = ffi, C = C, structs = STRUCTS}
 
 local types = {}
 for _, name in ipairs(STRUCTS) do

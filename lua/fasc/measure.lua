@@ -1,8 +1,10 @@
--- measure.lua - one point of a sweep, from its inputs to its row. A result is checked before it is
+-- measure.lua - points of a sweep, from their inputs to their rows. A result is checked before it is
 -- timed; whatever goes wrong is the row's status and reason, and never the sweep's end. Only a
 -- cancellation passes through.
 local clock = require "fasc.clock"
 local errors = require "fasc.errors"
+local interleave = require "fasc.interleave"
+local libraries = require "fasc.library"
 local scope = require "fasc.scope"
 local timing = require "fasc.timing"
 
@@ -37,6 +39,9 @@ local STATUS_OF_ERROR = {ENOMEM = "out_of_memory", EUNSUPPORTED = "unsupported"}
 ---@field plan table?      which kernel ran, and why
 ---@field roof {share: number, bound: string}? the share of what the device can do
 ---@field peak_memory number? bytes that tensors held at most
+---@field versus {first: string, ratio: fasc.Ratio}? measured in turns with others: its time over that
+---       of the first of them
+---@field build table?     of another build of the library that computed it
 ---@field wall number      seconds that the point took in all
 
 --- Is this error the end that Ctrl-C asks for?
@@ -62,11 +67,52 @@ local function cost(sweep, name, point, op, options)
     return op[name]
 end
 
-local function run(sweep, row, o)
-    local point = row.point
+-- ---- inputs that take turns ---------------------------------------------------------------
+
+-- With cache = "rotate" the inputs' copies hold, all together, so many times what the caches do.
+local ROTATE_FACTOR, ROTATE_MOST = 3, 512
+
+-- How many operations take turns, each on tensors of its own.
+local function turns(op, device)
+    local cache = device:info().l2_bytes
+    local count = math.max(2, math.ceil(ROTATE_FACTOR * cache / op.bytes) + 1)
+    if cache == 0 or count > ROTATE_MOST then
+        errors.raise("EUNSUPPORTED", "rotate: %s", cache == 0
+            and "the caches' size is not known here"
+            or ("%d copies of the inputs would be needed to exceed the caches"):format(count))
+    end
+    return count
+end
+
+local function make(sweep, point, o)
     local inputs = sweep.setup and sweep.setup(point, o.own) or nil
     local op = sweep.op(point, inputs, o.own)
+    if point.build and point.build ~= "this" then
+        op = libraries.port(op, point.build)
+    end
+    return op, inputs
+end
+
+-- The other operations that take turns with this one; nil when it stands alone.
+local function others(sweep, point, op, o)
+    if point.cache ~= "rotate" then
+        return nil
+    end
+    local list = {}
+    for i = 1, turns(op, o.device) - 1 do
+        list[i] = make(sweep, point, o)
+    end
+    return list
+end
+
+-- ---- points -------------------------------------------------------------------------------
+
+-- Up to the timing; returns what is to be timed, or nothing when the row is complete.
+local function prepare(sweep, row, o)
+    local point = row.point
+    local op, inputs = make(sweep, point, o)
     row.plan, row.dtype = op.plan, op.dtype
+    row.build = op.library and libraries.build_info(point.build) or nil
     row.flops = cost(sweep, "flops", point, op, o.own)
     row.bytes = cost(sweep, "bytes", point, op, o.own)
     if o.check then
@@ -81,36 +127,84 @@ local function run(sweep, row, o)
         row.status = "checked"
         return
     end
-    o.device:reset_peak()
-    row.timing = timing.time(op, o.timing(point))
-    row.peak_memory = o.device:memory().peak
-    row.status = "ok"
+    return {row = row, op = op, others = others(sweep, point, op, o)}
 end
 
---- Measures one point.
----@param sweep fasc.Sweep
----@param point table
----@param o {device: fasc.Device, own: table, check: boolean, dry_run: boolean, timing: function}
----@return fasc.Row
-function M.point(sweep, point, o)
-    local start = clock.now()
-    local row = {point = point}
-    local reason = sweep.skip and sweep.skip(point, o.own)
-    if reason then
-        row.status, row.reason = "skipped", reason
+local function fail(row, e)
+    if M.is_canceled(e) then
+        error(e, 0)
+    end
+    row.status, row.reason = status_of(e)
+    row.timing = nil
+end
+
+-- Times what is prepared: one operation, or several in turns.
+local function time(prepared, o)
+    local first = prepared[1]
+    if not first then
+        return
+    end
+    local options = o.timing(first.row.point)
+    o.device:reset_peak()
+    if #prepared == 1 then
+        options.rotate = first.others
+        first.row.timing = timing.time(first.op, options)
     else
-        collectgarbage()
-        local ok, e = pcall(scope.scope, run, sweep, row, o)
-        if not ok then
-            if M.is_canceled(e) then
-                error(e, 0)
-            end
-            row.status, row.reason = status_of(e)
-            row.timing = nil
+        local ops, rotate = {}, {}
+        for i, item in ipairs(prepared) do
+            ops[i], rotate[i] = item.op, item.others
+        end
+        options.rotate = first.others and rotate or nil
+        local timings, ratios = interleave.time(ops, options)
+        for i, item in ipairs(prepared) do
+            item.row.timing = timings[i]
+            item.row.versus = i > 1 and {first = o.label(first.row.point), ratio = ratios[i]} or nil
         end
     end
-    row.wall = clock.now() - start
-    return row
+    local peak = o.device:memory().peak
+    for _, item in ipairs(prepared) do
+        item.row.peak_memory, item.row.status = peak, "ok"
+    end
+end
+
+local function run(sweep, rows, o)
+    local prepared = {}
+    for _, row in ipairs(rows) do
+        local reason = sweep.skip and sweep.skip(row.point, o.own)
+        if reason then
+            row.status, row.reason = "skipped", reason
+        else
+            local ok, item = pcall(prepare, sweep, row, o)
+            if not ok then
+                fail(row, item)
+            else
+                prepared[#prepared + 1] = item
+            end
+        end
+    end
+    local ok, e = pcall(time, prepared, o)
+    for _, item in ipairs(ok and {} or prepared) do
+        fail(item.row, e)
+    end
+end
+
+--- Measures points: one, or several in turns.
+---@param sweep fasc.Sweep
+---@param points table[]
+---@param o {device: fasc.Device, own: table, check: boolean, dry_run: boolean, timing: function,
+---       label: function}
+---@return fasc.Row[] one for each
+function M.points(sweep, points, o)
+    local start, rows = clock.now(), {}
+    for i, point in ipairs(points) do
+        rows[i] = {point = point}
+    end
+    collectgarbage()
+    scope.scope(run, sweep, rows, o)
+    for _, row in ipairs(rows) do
+        row.wall = (clock.now() - start) / #rows
+    end
+    return rows
 end
 
 return M

@@ -4,6 +4,7 @@ local fasc_ffi = require "fasc.ffi"
 local attention = require "fasc.attention"
 local devices = require "fasc.device"
 local dtypes = require "fasc.dtype"
+local libraries = require "fasc.library"
 local matmul = require "fasc.matmul"
 local memory = require "fasc.memory"
 local tensors = require "fasc.tensor"
@@ -24,6 +25,7 @@ local M = {}
 ---@field dtype string?       of what it computes with; nil where it only moves data
 ---@field plan fasc.Plan?     of attention
 ---@field outputs table<string, fasc.Tensor>
+---@field library ffi.cdata*? another build that does it: see fasc.library
 local Op = {}
 
 local metatable = {
@@ -36,10 +38,10 @@ local metatable = {
 }
 
 local RUN = {
-    attention = function(op) memory.call(C.fasc_attention, op.args, nil) end,
-    matmul = function(op) memory.call(C.fasc_matmul, op.args) end,
-    copy = function(op) memory.call(C.fasc_tensor_copy, op.args.src, op.args.dst) end,
-    fill = function(op) memory.call(C.fasc_tensor_fill, op.args.dst, 0) end,
+    attention = function(op) op:invoke("fasc_attention", op.args, nil) end,
+    matmul = function(op) op:invoke("fasc_matmul", op.args) end,
+    copy = function(op) op:invoke("fasc_tensor_copy", op.args.src, op.args.dst) end,
+    fill = function(op) op:invoke("fasc_tensor_fill", op.args.dst, 0) end,
 }
 
 local function new(kind, code, fields)
@@ -103,8 +105,19 @@ function M.fill(dst)
     })
 end
 
+--- Calls one of the library's functions that returns a fasc_status, the library being the one that
+--- does the operation: op:invoke("fasc_time", ...). Raises what is an error.
+function Op:invoke(name, ...)
+    local lib = self.library
+    if lib then
+        return libraries.check(lib, lib[name](...))
+    end
+    memory.call(C[name], ...)
+end
+
 --- Runs it once and waits for it.
 function Op:run()
+    devices.synchronize(self.device) -- another build has a stream of its own
     RUN[self.kind](self)
     devices.synchronize(self.device)
 end

@@ -3,16 +3,22 @@
 --
 --   schema, sweep, date, status, reason     what became of which sweep's point, and when (UTC)
 --   point, options                          the axes' and the script's own options' values
---   timing      n, batch, converged, cold, min, median, mean, p5, p95, max, rse, spread,
---               host_overhead: seconds of one call (spread, rse: shares of the median)
+--   timing      n, batch, converged, cold, graph, rotate (how many inputs took turns), min, median,
+--               mean, p5, p95, max, rse, spread, host_overhead: seconds of one call (spread, rse:
+--               shares of the median); clock_mhz, power_watts, temperature: medians meanwhile;
+--               throttled: samples taken while the clock was held down, throttle: why
+--   samples     seconds of one call, in the order they were taken
+--   marks       each sample's sum of fasc_throttle, when any was taken while throttled
 --   rates       flops, bytes of one call; flops_per_second, bytes_per_second at the median
+--   versus      first, ratio, low, high: measured in turns with others, over the first of them
+--   build       how another build of the library was made that computed the point
 --   speedup     the baseline's median over this one's
 --   roof        share of what the device can do at least, and what bounds it (see roofline.lua)
 --   check       share (largest error over its bound), rows, method, outputs
 --   plan        the kernel that ran, its configuration and why
 --   peak_memory bytes that tensors held at most while it ran
 --   load        runnable processes before the sweep's point was written
---   environment library, device, processor, system, command line
+--   environment library, device, its clocks and power limit, processor, system, command line
 local environment = require "fasc.environment"
 local json = require "fasc.json"
 local results = require "fasc.results"
@@ -39,11 +45,29 @@ local function pick(source, names)
 end
 
 local TIMING = {
-    "n", "batch", "converged", "cold", "min", "median", "mean", "p5", "p95", "max", "rse",
-    "spread", "host_overhead",
+    "n", "batch", "converged", "cold", "graph", "rotate", "min", "median", "mean", "p5", "p95",
+    "max", "rse", "spread", "host_overhead", "clock_mhz", "power_watts", "temperature", "throttled",
+    "throttle",
 }
 local OUTPUT = {"name", "count", "failed", "max_abs", "share"}
 local PLAN = {"kernel", "arch", "config", "reason", "workspace_bytes"}
+
+-- Six digits are past what a clock resolves.
+local function samples(timing)
+    local list = json.array()
+    for i, seconds in ipairs(timing and timing.samples or {}) do
+        list[i] = tonumber(("%.6g"):format(seconds))
+    end
+    return #list > 0 and list or nil
+end
+
+local function versus(row)
+    local v = row.versus
+    return v and json.object {
+        {"first", v.first}, {"ratio", v.ratio.ratio}, {"low", finite(v.ratio.low)},
+        {"high", finite(v.ratio.high)},
+    }
+end
 
 local function names_of(list)
     local names = {}
@@ -110,8 +134,12 @@ function M.of(row, sweep, list, own, where)
         {"point", point},
         {"options", options},
         {"timing", pick(row.timing, TIMING)},
+        {"samples", samples(row.timing)},
+        {"marks", row.timing and row.timing.marks},
         {"rates", rates(row)},
         {"speedup", finite(row.speedup)},
+        {"versus", versus(row)},
+        {"build", row.build},
         {"roof", pick(row.roof, {"share", "bound"})},
         {"check", check(row.check)},
         {"plan", pick(row.plan, PLAN)},
@@ -139,6 +167,7 @@ function M.row(kept)
         for _, name in ipairs(TIMING) do
             row.timing[name] = plain(kept.timing[name])
         end
+        row.timing.samples, row.timing.marks = kept.samples, kept.marks
     end
     if kept.rates then
         row.flops, row.bytes = kept.rates.flops, kept.rates.bytes

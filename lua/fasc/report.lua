@@ -64,8 +64,18 @@ function M.note(row)
     elseif not row.check then
         parts[1] = "unchecked"
     end
-    if row.timing and row.timing.n < 2 then
+    local t = row.timing
+    if t and t.n < 2 then
         parts[#parts + 1] = "one sample"
+    end
+    if t and (t.throttled or 0) > 0 then
+        parts[#parts + 1] = ("%.0f%% throttled (%s)"):format(100 * t.throttled / t.n,
+            table.concat(t.throttle, ", "))
+    end
+    if row.versus then
+        local v = row.versus.ratio
+        parts[#parts + 1] = ("%s times %s (%s to %s)"):format(M.digits(v.ratio), row.versus.first,
+            M.digits(v.low), M.digits(v.high))
     end
     return table.concat(parts, ", ")
 end
@@ -133,7 +143,8 @@ function M.new(sweep, list, run, format)
         end
     end
     for _, spec in ipairs(sweep.options or {}) do
-        fixed[#fixed + 1] = spec[1] .. " " .. tostring(run.o[spec[1]])
+        local value = run.o[spec[1]]
+        fixed[#fixed + 1] = value ~= "" and spec[1] .. " " .. tostring(value) or nil
     end
     for _, column in ipairs(measured_columns(sweep, run)) do
         add(unpack(column))

@@ -4,7 +4,8 @@
 -- A call that computes F and must move B takes at least max(F / rate of its dtype, B / bandwidth);
 -- that over its median is its share, and the larger of the two is what bounds it. Data that stays
 -- in the caches between calls does not cross the memory's bandwidth: for hot points below
--- CACHE_FACTOR times the last-level cache only F counts.
+-- CACHE_FACTOR times the last-level cache only F counts. Where the host needs longer to queue a call
+-- than the device to do it, the host bounds whoever calls (a CUDA graph spares it).
 local clock = require "fasc.clock"
 local devices = require "fasc.device"
 local host = require "fasc.host"
@@ -85,7 +86,8 @@ end
 
 -- Does this measurement tell of the memory, and not of the caches?
 local function crosses_memory(self, row)
-    return row.bytes and (row.timing.cold or row.bytes >= CACHE_FACTOR * self.cache_bytes)
+    local t = row.timing
+    return row.bytes and (t.cold or (t.rotate or 1) > 1 or row.bytes >= CACHE_FACTOR * self.cache_bytes)
 end
 
 --- Raises the ceilings to what a measurement reached in its fastest call; they never sink.
@@ -109,8 +111,8 @@ function Ceilings:learn(row)
     end
 end
 
---- The share of the roof that a measurement reaches, and what bounds it: "compute" or "memory";
---- nil where no ceiling is known.
+--- The share of the roof that a measurement reaches, and what bounds it: "compute", "memory" or
+--- "host"; nil where no ceiling is known.
 ---@param row fasc.Row
 ---@return {share: number, bound: string}?
 function Ceilings:share(row)
@@ -121,7 +123,8 @@ function Ceilings:share(row)
     if least > 0 then
         return {
             share = least / row.timing.median,
-            bound = compute >= memory and "compute" or "memory",
+            bound = (row.timing.host_overhead or 0) > row.timing.median and "host"
+                or compute >= memory and "compute" or "memory",
         }
     end
 end
