@@ -34,6 +34,9 @@ local amount = number(0)
 --- M.whole "--layer" converts what that option is given to an integer of at least 0.
 M.whole = number(0, true)
 
+--- M.amount "--threshold": to a number of at least 0.
+M.amount = amount
+
 -- Options of every sweep: {name, help, argname or nil for a flag, converter}.
 local STANDARD = {
     {"Points", {
@@ -168,6 +171,25 @@ function M.read(parser)
         os.exit(2)
     end
     return result
+end
+
+--- Runs a script's work and exits with the status that it returns; what the library refuses is one
+--- line, with status 2 for wrong arguments.
+---@param fn fun(): integer?
+function M.run(parser, fn)
+    local ok, result = xpcall(fn, function(e)
+        return errors.is(e) and e or debug.traceback(tostring(e), 2)
+    end)
+    if not ok then
+        if not errors.is(result) then
+            error(result, 0)
+        end
+        io.stderr:write(parser._name:gsub("^fasc%-bench ", ""), ": ", result.message, "\n")
+        os.exit(result.status == "EINVAL" and 2 or 1)
+    end
+    if result and result ~= 0 then
+        os.exit(result)
+    end
 end
 
 -- What an option or an axis is when it is not given: that depends on the device.
