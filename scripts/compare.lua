@@ -59,7 +59,7 @@ cli.run(parser, function()
         end
     end
     local counts = {}
-    for _, verdict in ipairs {"faster", "slower", "same", "unclear", "broken", "mended", "no time"} do
+    for _, verdict in ipairs(compare.VERDICTS) do
         counts[#counts + 1] = result.count[verdict] and result.count[verdict] .. " " .. verdict
     end
     print(("\n%d points: %s; only in A: %d, only in B: %d"):format(#result.points,

@@ -41,8 +41,8 @@ local FIELDS = {
 
 -- Every sweep has these axes.
 local COMMON = {
-    {"cache", {"hot"}, "hot: calls back to back; cold: caches emptied before each call, by reading; "
-        .. "rotate: calls take turns on copies of the inputs that exceed the caches",
+    {"cache", {"hot"}, "hot: calls back to back; cold: caches emptied before each call, by "
+        .. "reading; rotate: calls take turns on copies of the inputs that exceed the caches",
         choices = {"hot", "cold", "rotate"}},
     {"launch", {"queued"}, "on a GPU: calls queued one by one, or replayed as a CUDA graph",
         choices = {"queued", "graph"}},

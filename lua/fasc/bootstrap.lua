@@ -1,8 +1,8 @@
 -- bootstrap.lua - how well is a ratio of two medians known? Confidence intervals by resampling.
 --
 -- Successive samples of a timing are not independent (clocks and caches drift), so whole blocks of
--- neighbours are drawn: circular blocks of about n^(1/3) samples. Few samples cannot show how far the
--- median may be off, so the interval is widened by 1 + GUARD / n about its middle, n being the
+-- neighbours are drawn: circular blocks of about n^(1/3) samples. Few samples cannot show how far
+-- the median may be off, so the interval is widened by 1 + GUARD / n about its middle, n being the
 -- smaller number; tests/lua/compare_spec.lua holds what verdicts made from it get wrong.
 local errors = require "fasc.errors"
 

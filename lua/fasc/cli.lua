@@ -58,8 +58,8 @@ local STANDARD = {
         {"--max-samples", "samples at most (default: 200)", "N", count},
         {"--target-rse", "stop once the median's relative standard error is below this "
             .. "(default: 0.005)", "X", amount},
-        {"--interleave", "measure in turns, for differences of a percent: the points that differ in "
-            .. "this axis alone, or, given the path of another libfasc.so, that build and this",
+        {"--interleave", "measure in turns, for differences of a percent: the points that differ "
+            .. "in this axis alone, or, given the path of another libfasc.so, that build and this",
             "AXIS|PATH"},
         {"--isolate", "measure each point in a process of its own, so that a crash is its row"},
         {"--timeout", "give a point up after this long, checks and all; implies --isolate", "S",

@@ -8,6 +8,9 @@ local M = {}
 --- A change below this share is none, unless --threshold says otherwise.
 M.THRESHOLD = 0.02
 
+--- All verdicts, in the order in which they are told.
+M.VERDICTS = {"faster", "slower", "same", "unclear", "broken", "mended", "no time"}
+
 -- What a status means for a point that could be measured before.
 local BROKEN = {wrong = true, error = true, crashed = true, timeout = true}
 

@@ -148,8 +148,8 @@ local STATE = {"clock_mhz", "clock_max_mhz", "memory_clock_mhz", "power_watts", 
     "temperature"}
 
 --- How it runs at this moment: clock_mhz, clock_max_mhz, memory_clock_mhz, power_watts,
---- power_max_watts, temperature (degrees Celsius), throttle (sum of fasc_throttle). What it does not
---- tell is nil.
+--- power_max_watts, temperature (degrees Celsius), throttle (sum of fasc_throttle). What it does
+--- not tell is nil.
 ---@return table? state nil for a device that tells nothing
 ---@return string? reason
 function Device:state()

@@ -53,7 +53,8 @@ local function from_file(name, shape, dtype, options)
     for dimension = 2, 0, -1 do
         local grown = {unpack(source.shape)}
         grown[dimension + 1] = shape[dimension + 1]
-        source = tile(create.empty(grown, {dtype = dtype, device = source.device}), source, dimension)
+        local opts = {dtype = dtype, device = source.device}
+        source = tile(create.empty(grown, opts), source, dimension)
     end
     return source
 end

@@ -1,6 +1,6 @@
 -- interleave.lua - several operations measured in turns, for differences of a percent: whatever the
--- machine does meanwhile, it does to all of them. Rounds go to and fro (a b, b a, a b, ...), so that
--- a drift favours none.
+-- machine does meanwhile, it does to all of them. Rounds go to and fro (a b, b a, a b, ...), so
+-- that a drift favours none.
 local bootstrap = require "fasc.bootstrap"
 local clock = require "fasc.clock"
 local timing = require "fasc.timing"
@@ -73,8 +73,8 @@ local function all_converged(entries, target)
 end
 
 --- Times operations in turns. Options as for fasc.time, max_seconds for each operation and
---- target_rse for the medians of its rounds; `rotate` may be a list of what fasc.time takes there, one
---- for each operation.
+--- target_rse for the medians of its rounds; `rotate` may be a list of what fasc.time takes there,
+--- one for each operation.
 ---@param ops fasc.Op[]
 ---@param given fasc.TimingOptions
 ---@return fasc.Timing[] timings one for each
@@ -97,7 +97,7 @@ function M.time(ops, given)
         entries[i] = {op = op, parts = {}, medians = {},
             options = share(own, math.min(math.max(samples, 1), ROUND_SAMPLES))}
     end
-    local start, rounds, converged = clock.now(), 0, false
+    local start, rounds, converged = clock.now(), 0, nil
     repeat
         rounds = rounds + 1
         for turn = 1, #entries do

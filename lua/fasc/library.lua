@@ -1,6 +1,6 @@
 -- library.lua - another build of libfasc in this process, so that two builds can be measured in
--- turns: their clocks, their memory and their neighbours are then the same. Its tensors are views of
--- this build's memory.
+-- turns: their clocks, their memory and their neighbours are then the same. Its tensors are views
+-- of this build's memory.
 local fasc_ffi = require "fasc.ffi"
 local errors = require "fasc.errors"
 local json = require "fasc.json"
@@ -37,8 +37,8 @@ local function check_interface(path, library)
     end
 end
 
---- Opens another libfasc.so. Raises EIO when it cannot be opened, EUNSUPPORTED when its interface is
---- another one.
+--- Opens another libfasc.so. Raises EIO when it cannot be opened, EUNSUPPORTED when its interface
+--- is another one.
 ---@param path string with a "/"
 ---@return ffi.cdata* its functions, as those of fasc.ffi's C
 function M.open(path)
@@ -74,7 +74,8 @@ M.check = check
 -- A tensor handle of the other build on the memory of one of ours.
 local function view(library, handle)
     local device, tensor = ffi.new "fasc_device *[1]", ffi.new "fasc_tensor *[1]"
-    check(library, library.fasc_device_open(C.fasc_device_name(C.fasc_tensor_device(handle)), device))
+    local name = C.fasc_device_name(C.fasc_tensor_device(handle))
+    check(library, library.fasc_device_open(name, device))
     check(library, library.fasc_tensor_wrap(device[0], C.fasc_tensor_dtype(handle),
         C.fasc_tensor_rank(handle), C.fasc_tensor_shape(handle), C.fasc_tensor_stride(handle),
         C.fasc_tensor_data(handle), tensor))

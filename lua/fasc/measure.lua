@@ -1,5 +1,5 @@
--- measure.lua - points of a sweep, from their inputs to their rows. A result is checked before it is
--- timed; whatever goes wrong is the row's status and reason, and never the sweep's end. Only a
+-- measure.lua - points of a sweep, from their inputs to their rows. A result is checked before it
+-- is timed; whatever goes wrong is the row's status and reason, and never the sweep's end. Only a
 -- cancellation passes through.
 local clock = require "fasc.clock"
 local errors = require "fasc.errors"
@@ -39,8 +39,8 @@ local STATUS_OF_ERROR = {ENOMEM = "out_of_memory", EUNSUPPORTED = "unsupported"}
 ---@field plan table?      which kernel ran, and why
 ---@field roof {share: number, bound: string}? the share of what the device can do
 ---@field peak_memory number? bytes that tensors held at most
----@field versus {first: string, ratio: fasc.Ratio}? measured in turns with others: its time over that
----       of the first of them
+---@field versus {first: string, ratio: fasc.Ratio}? measured in turns with others: its time over
+---       that of the first of them
 ---@field build table?     of another build of the library that computed it
 ---@field wall number      seconds that the point took in all
 

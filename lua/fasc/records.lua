@@ -1,5 +1,5 @@
--- records.lua - what files of records hold, for those who look at them later: points and their axes,
--- the newest record of each point, and the numbers that can be shown or compared.
+-- records.lua - what files of records hold, for those who look at them later: points and their
+-- axes, the newest record of each point, and the numbers that can be shown or compared.
 local environment = require "fasc.environment"
 local errors = require "fasc.errors"
 local json = require "fasc.json"
@@ -10,7 +10,7 @@ local M = {}
 --- The records of one file.
 ---@class fasc.RecordSet
 ---@field path string
----@field records table[]   one for each point, in the order of their first appearance; see record.lua
+---@field records table[]   one for each point, in the order they first appear; see record.lua
 ---@field axes string[]     names of what their points and options hold, in order
 ---@field summaries table[] records that are no point's
 ---@field problems string[] lines that could not be read
@@ -183,7 +183,7 @@ end
 
 --- What can be shown of a point: value(record, seconds) with the seconds of its median, of a
 --- percentile, or of a sample; better: "less" or "more"; per_time: it changes with the seconds.
----@type table<string, {label: string, unit: string, scale: number, better: string, value: function}>
+---@type table<string, {label: string, unit: string, scale: number, better: string}>
 M.METRICS = {
     time = {label = "time", unit = "ms", scale = 1e3, better = "less", per_time = true,
         value = function(_, seconds) return seconds end},

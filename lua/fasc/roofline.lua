@@ -4,8 +4,8 @@
 -- A call that computes F and must move B takes at least max(F / rate of its dtype, B / bandwidth);
 -- that over its median is its share, and the larger of the two is what bounds it. Data that stays
 -- in the caches between calls does not cross the memory's bandwidth: for hot points below
--- CACHE_FACTOR times the last-level cache only F counts. Where the host needs longer to queue a call
--- than the device to do it, the host bounds whoever calls (a CUDA graph spares it).
+-- CACHE_FACTOR times the last-level cache only F counts. Where the host needs longer to queue a
+-- call than the device to do it, the host bounds whoever calls (a CUDA graph spares it).
 local clock = require "fasc.clock"
 local devices = require "fasc.device"
 local host = require "fasc.host"
@@ -87,7 +87,8 @@ end
 -- Does this measurement tell of the memory, and not of the caches?
 local function crosses_memory(self, row)
     local t = row.timing
-    return row.bytes and (t.cold or (t.rotate or 1) > 1 or row.bytes >= CACHE_FACTOR * self.cache_bytes)
+    return row.bytes and (t.cold or (t.rotate or 1) > 1
+        or row.bytes >= CACHE_FACTOR * self.cache_bytes)
 end
 
 --- Raises the ceilings to what a measurement reached in its fastest call; they never sink.

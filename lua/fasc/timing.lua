@@ -90,7 +90,8 @@ local function arguments_in_turn(op, others)
     for i, other in ipairs(all) do
         options.argument("time", ("rotate[%d]"):format(i - 1), other, {is = "op"})
         if other.code ~= op.code then
-            errors.usage("time: rotate[%d]: is a %s, the operation a %s", i - 1, other.kind, op.kind)
+            errors.usage("time: rotate[%d]: is a %s, the operation a %s", i - 1, other.kind,
+                op.kind)
         end
     end
     if #all == 1 then
