@@ -194,7 +194,7 @@ fasc_status fasc_cuda_scratch_take(fasc_cuda_device *d, size_t bytes, cudaStream
     if (bytes == 0) {
         return FASC_OK;
     }
-    scratch->of_graph = fasc_cuda_is_capturing(stream);
+    scratch->of_graph = fasc_cuda_is_captured_by_caller(stream);
     return scratch->of_graph ? fasc_cuda_check(d, cudaMallocAsync(&scratch->data, bytes, stream),
                                                "cudaMallocAsync")
                              : fasc_cuda_block_take(d, bytes, stream, &scratch->data);
