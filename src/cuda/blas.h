@@ -28,7 +28,7 @@ typedef struct fasc_blas_layout {
     fasc_blas_softmax_config softmax;
 } fasc_blas_layout;
 
-/* rows: query rows of S at a time, over all heads; 0 = as many as half of L2 holds. */
+/* rows: query rows of S at a time, over all heads; 0 = the library's choice. */
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                      int64_t rows);
 

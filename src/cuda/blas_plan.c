@@ -56,14 +56,23 @@ static size_t place_copy(size_t *bytes, const fasc_tensor *t)
  * rows of any length, read twice. */
 static fasc_blas_softmax_config choose_softmax(int64_t seqlen_k)
 {
-    static const fasc_blas_softmax_config CONFIG[] = {{32, 4, 1},  {32, 4, 4},  {128, 1, 2},
-                                                      {128, 1, 4}, {256, 1, 4}, {512, 1, 4}};
+    static const fasc_blas_softmax_config CONFIG[] = {
+        {32, 4, 1}, {32, 4, 2}, {64, 1, 2}, {128, 1, 2}, {256, 1, 2}, {512, 1, 2}, {512, 1, 4}};
     for (size_t i = 0; i < sizeof CONFIG / sizeof *CONFIG; i++) {
         if (seqlen_k <= (int64_t)CONFIG[i].threads * CONFIG[i].items * 8) {
             return CONFIG[i];
         }
     }
     return (fasc_blas_softmax_config){256, 1, 0};
+}
+
+/* As much of S as stays in L2, where that is enough for the second product to fill the device; else
+ * much more, which costs memory traffic but few and long launches. Measured on an H200. */
+static int64_t rows_at_a_time(const fasc_cuda_device *d, int64_t pitch)
+{
+    const int64_t row = pitch * (int64_t)sizeof(float), enough = 8192, most = (int64_t)512 << 20;
+    int64_t in_l2 = d->l2_bytes / 20 * 11 / row;
+    return in_l2 >= enough ? in_l2 : most / row;
 }
 
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -84,9 +93,7 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     }
     l.softmax = choose_softmax(problem->seqlen_k);
     l.s_pitch = l.p_pitch = (problem->seqlen_k + 7) / 8 * 8;
-    if (rows == 0) {
-        rows = d->l2_bytes / 2 / (l.s_pitch * (int64_t)sizeof(float));
-    }
+    rows = rows ? rows : rows_at_a_time(d, l.s_pitch);
     l.chunk = fasc_cuda_chunk_of(problem, rows);
     int64_t held = l.chunk.heads * l.chunk.rows;
     l.s = place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
@@ -166,12 +173,13 @@ fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_l
 
 fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem, const fasc_chunk_params *chunk)
 {
-    enum { WARPS = 4 };
+    enum { WARPS = 4, ROWS = 8 };
     fasc_cuda_stage stage;
     snprintf(stage.macros, sizeof stage.macros, "ELEMENT=%s", fasc_cuda_dtype_name(problem->dtype));
     stage.launch = (fasc_cuda_launch){.source = "kernels/repair.cu",
                                       .entry = "repair_rows",
-                                      .blocks = (chunk->heads * chunk->rows + WARPS - 1) / WARPS,
+                                      .blocks = (chunk->heads * chunk->rows + WARPS * ROWS - 1) /
+                                                (WARPS * ROWS),
                                       .threads = 32 * WARPS};
     return stage;
 }

@@ -45,9 +45,9 @@ static const struct {
     {"kernels/naive.cu", "ELEMENT=bf16", NULL},
     {"kernels/naive.cu", "ELEMENT=f32", NULL},
 
-    SOFTMAX("32", "4", "1"), SOFTMAX("32", "4", "4"), SOFTMAX("128", "1", "2"),
-    SOFTMAX("128", "1", "4"), SOFTMAX("256", "1", "4"), SOFTMAX("512", "1", "4"),
-    SOFTMAX("256", "1", "0"),
+    SOFTMAX("32", "4", "1"), SOFTMAX("32", "4", "2"), SOFTMAX("64", "1", "2"),
+    SOFTMAX("128", "1", "2"), SOFTMAX("256", "1", "2"), SOFTMAX("512", "1", "2"),
+    SOFTMAX("512", "1", "4"), SOFTMAX("256", "1", "0"),
 
     {"kernels/repair.cu", "ELEMENT=f16", NULL},
     {"kernels/repair.cu", "ELEMENT=bf16", NULL},
