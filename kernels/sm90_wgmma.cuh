@@ -108,7 +108,7 @@ __device__ __forceinline__ uint64_t wgmma_advance(uint64_t descriptor, uint32_t 
 
 // d (64 x N) += a (64 x 16) b: first overwrites d. From shared memory both are K-major (rows of
 // 16-bit columns along the product's sum); from_registers takes A's four registers, and B as it
-// lies in V: rows along the sum.
+// lies in V: rows along the sum; first_rows and add_rows take A's registers and a K-major B.
 template <int N> struct Wgmma;
 
 // N, registers of d (N / 2), and the numbers of the operands behind them.
@@ -136,6 +136,22 @@ template <int N> struct Wgmma;
                          "}, {%" #o0 ", %" #o1 ", %" #o2 ", %" #o3 "}, %" #o4 ", 1, 1, 1, 1;\n"    \
                          : WGMMA_B##R(WGMMA_IN_OUT)                                                \
                          : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b));                            \
+        }                                                                                          \
+        static __device__ __forceinline__ void first_rows(float (&d)[R], const uint32_t (&a)[4],   \
+                                                          uint64_t b)                              \
+        {                                                                                          \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16" WGMMA_TYPES "{" WGMMA_##R    \
+                         "}, {%" #o0 ", %" #o1 ", %" #o2 ", %" #o3 "}, %" #o4 ", 0, 1, 1, 0;\n"    \
+                         : WGMMA_B##R(WGMMA_OUT)                                                   \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                    \
+        }                                                                                          \
+        static __device__ __forceinline__ void add_rows(float (&d)[R], const uint32_t (&a)[4],     \
+                                                        uint64_t b)                                \
+        {                                                                                          \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16" WGMMA_TYPES "{" WGMMA_##R    \
+                         "}, {%" #o0 ", %" #o1 ", %" #o2 ", %" #o3 "}, %" #o4 ", 1, 1, 1, 0;\n"    \
+                         : WGMMA_B##R(WGMMA_IN_OUT)                                                \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                    \
         }                                                                                          \
     };
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cuda/reducers.h"
+
 /* Best first. */
 static const fasc_cuda_attention *const KERNELS[] = {
     &fasc_cuda_flash_sm90,
@@ -61,16 +63,24 @@ static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_
 static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
                 const fasc_problem *problem, char *why, size_t room)
 {
-    const char *beyond = fasc_unserved(problem, kernel->outputs);
+    uint32_t served = kernel->outputs;
+    if (kernel->passes && problem->wanted & ~served) {
+        served |= fasc_reducers_serve(problem, why, room);
+    }
+    const char *beyond = fasc_unserved(problem, served);
     if (beyond) {
-        snprintf(why, room, "does not compute %s", beyond);
+        if (!*why) {
+            snprintf(why, room, "does not compute %s", beyond);
+        }
         return false;
     }
     if (problem->dropout && !kernel->dropout) {
         snprintf(why, room, "has no dropout");
         return false;
     }
-    return kernel->can(d, problem, why, room);
+    fasc_cuda_shares shares;
+    fasc_reducers_share(d, problem, kernel->outputs, arch_of(kernel, d), &shares);
+    return kernel->can(d, &shares.forward, why, room);
 }
 
 /* Whether a kernel is what the configuration names and can serve; if not, why. */
@@ -113,7 +123,7 @@ static const fasc_cuda_attention *choose(const fasc_cuda_device *d, const fasc_p
 static const char *alternative(const fasc_cuda_device *d, const fasc_problem *problem)
 {
     for (int i = 0; i < KERNEL_COUNT; i++) {
-        char why[160];
+        char why[160] = "";
         if (can(KERNELS[i], d, problem, why, sizeof why)) {
             return KERNELS[i]->name;
         }
@@ -139,7 +149,16 @@ fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
              : problem->args->kernel.name ? "asked for by name"
                                           : "the fastest here: ",
              *refused || problem->args->kernel.name ? "" : kernel->summary);
-    return kernel->plan(d, problem, plan);
+    fasc_cuda_shares shares;
+    fasc_reducers_share(d, problem, kernel->outputs, plan->arch, &shares);
+    fasc_status status = shares.forward.wanted ? kernel->plan(d, &shares.forward, plan) : FASC_OK;
+    size_t passes = fasc_reducers_workspace(d, &shares);
+    if (passes > 0) {
+        plan->workspace_bytes =
+            (int64_t)(fasc_cuda_aligned((size_t)plan->workspace_bytes) + passes + FASC_CUDA_ALIGN);
+    }
+    fasc_reducers_describe(d, &shares, plan);
+    return status;
 }
 
 static const fasc_cuda_attention *planned(const fasc_cuda_device *d,
@@ -169,24 +188,48 @@ static bool owns_memory(const fasc_attention_args *args)
     return false;
 }
 
-/* The caller's workspace, or scratch. */
+/* The caller's workspace, or a block of the pool; *block is NULL for the former. */
 static fasc_status take_workspace(fasc_cuda_device *d, const fasc_problem *problem,
                                   const fasc_attention_plan *plan, cudaStream_t stream,
-                                  fasc_cuda_scratch *scratch, char **workspace)
+                                  void **block, char **workspace)
 {
+    *block = NULL;
     void *at = problem->args->workspace;
-    *scratch = (fasc_cuda_scratch){0};
-    if (!at) {
-        fasc_status status =
-            fasc_cuda_scratch_take(d, (size_t)plan->workspace_bytes, stream, scratch);
+    if (!at && plan->workspace_bytes > 0) {
+        if (fasc_cuda_is_captured_by_caller(stream)) {
+            return fasc_fail(FASC_EINVAL,
+                             "attention: workspace: a captured call needs its own, of %lld bytes",
+                             (long long)plan->workspace_bytes);
+        }
+        fasc_status status = fasc_cuda_block_take(d, (size_t)plan->workspace_bytes, stream, block);
         if (status != FASC_OK) {
             return fasc_fail(status, "attention: workspace of %s: %s", plan->kernel,
                              fasc_cuda_last_error());
         }
-        at = scratch->data;
+        at = *block;
     }
     *workspace = (char *)(fasc_cuda_aligned((size_t)(uintptr_t)at));
     return FASC_OK;
+}
+
+/* The kernel, then the passes, whose workspace lies behind the kernel's. */
+static fasc_status run_all(const fasc_cuda_attention *kernel, const fasc_cuda_call *call)
+{
+    fasc_cuda_shares shares;
+    fasc_reducers_share(call->d, call->problem, kernel->outputs, call->plan->arch, &shares);
+    size_t passes = fasc_reducers_workspace(call->d, &shares);
+    size_t before =
+        passes == 0 ? 0 : (size_t)call->plan->workspace_bytes - FASC_CUDA_ALIGN - passes;
+    fasc_reducers_place(call->d, &shares, call->workspace + before);
+    fasc_status status = FASC_OK;
+    if (shares.forward.wanted) {
+        fasc_cuda_call forward = *call;
+        forward.problem = &shares.forward;
+        status = kernel->run(&forward);
+    }
+    return status == FASC_OK
+               ? fasc_reducers_run(call->d, &shares, call->workspace + before, call->stream)
+               : status;
 }
 
 fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
@@ -196,25 +239,38 @@ fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
     const fasc_cuda_attention *kernel = planned(d, plan);
     cudaStream_t stream = fasc_cuda_stream_for(d, problem->args->stream);
     bool owned = owns_memory(problem->args);
-    fasc_cuda_scratch scratch;
+    void *block;
     fasc_cuda_call call = {d, problem, plan, stream, NULL};
     int previous = fasc_cuda_enter(d);
-    fasc_status status = take_workspace(d, problem, plan, stream, &scratch, &call.workspace);
+    fasc_status status = take_workspace(d, problem, plan, stream, &block, &call.workspace);
     if (status == FASC_OK) {
         status = fasc_cuda_stream_begin(d, stream, owned);
         if (status == FASC_OK) {
-            status = kernel->run(&call);
+            status = run_all(kernel, &call);
         }
         fasc_status ended = fasc_cuda_stream_end(d, stream, owned);
         status = status == FASC_OK ? ended : status;
-        ended = fasc_cuda_scratch_return(d, &scratch, stream);
-        status = status == FASC_OK ? ended : status;
+        fasc_cuda_block_return(d, block, (size_t)plan->workspace_bytes, stream);
     }
     fasc_cuda_leave(previous);
     return status;
 }
 
 /* ---- reports ------------------------------------------------------------- */
+
+/* Launch `index` of the kernel, then of the passes. */
+static bool stage_at(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
+                     const fasc_cuda_shares *shares, const fasc_attention_plan *plan, int32_t index,
+                     fasc_cuda_stage *stage)
+{
+    int32_t count = 0;
+    while (shares->forward.wanted && kernel->stage(d, &shares->forward, plan, count, stage)) {
+        if (count++ == index) {
+            return true;
+        }
+    }
+    return index >= count && fasc_reducers_stage(d, shares, index - count, stage);
+}
 
 fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
                               const fasc_attention_plan *plan, int32_t index,
@@ -223,14 +279,16 @@ fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
     fasc_cuda_device *d = fasc_cuda_of(device);
     const fasc_cuda_attention *kernel = planned(d, plan);
     fasc_cuda_stage stage;
+    fasc_cuda_shares shares;
+    fasc_reducers_share(d, problem, kernel->outputs, plan->arch, &shares);
     *count = 0;
-    while (kernel->stage(d, problem, plan, *count, &stage)) {
+    while (stage_at(kernel, d, &shares, plan, *count, &stage)) {
         ++*count;
     }
     if (!report) {
         return FASC_OK;
     }
-    if (index < 0 || !kernel->stage(d, problem, plan, index, &stage)) {
+    if (index < 0 || !stage_at(kernel, d, &shares, plan, index, &stage)) {
         return fasc_fail(FASC_EINVAL, "attention_inspect: index: %d is not below the count, %d",
                          (int)index, (int)*count);
     }

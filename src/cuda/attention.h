@@ -35,6 +35,7 @@ typedef struct fasc_cuda_attention {
     const char *summary, *supports;
     bool block_m, block_n, stages, warps, splits; /* settings of fasc_kernel_config it knows */
     uint32_t outputs;                             /* FASC_WANT of each that it computes */
+    bool passes; /* what it leaves of the outputs, reducers make: see reducers.h */
     bool dropout;
     /* Whether it can serve the problem; if not, `why` says so in words after its name. */
     bool (*can)(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room);

@@ -6,6 +6,7 @@
 
 #include "cuda/flash_sm80.h"
 #include "cuda/flash_sm90.h"
+#include "cuda/reducer_pass.h"
 
 #include "flash_params.h"
 
@@ -17,10 +18,10 @@
     COPY_TO(source, "f16"), COPY_TO(source, "bf16"), COPY_TO(source, "f32"),                       \
         COPY_TO(source, "f64"), COPY_TO(source, "i32"), COPY_TO(source, "i64"),                    \
         COPY_TO(source, "u8")
-#define SOFTMAX(threads, rows, items)                                                              \
-    {"kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=0", NULL},      \
+#define SOFTMAX(threads, items)                                                                    \
+    {"kernels/softmax.cu", "THREADS=" threads " ITEMS=" items " MASK=0", NULL},                    \
     {                                                                                              \
-        "kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=1", NULL     \
+        "kernels/softmax.cu", "THREADS=" threads " ITEMS=" items " MASK=1", NULL                   \
     }
 
 /* clang-format off */
@@ -45,14 +46,17 @@ static const struct {
     {"kernels/naive.cu", "ELEMENT=bf16", NULL},
     {"kernels/naive.cu", "ELEMENT=f32", NULL},
 
-    SOFTMAX("32", "4", "1"), SOFTMAX("32", "4", "2"), SOFTMAX("64", "1", "2"),
-    SOFTMAX("128", "1", "2"), SOFTMAX("256", "1", "2"), SOFTMAX("512", "1", "2"),
-    SOFTMAX("512", "1", "4"), SOFTMAX("256", "1", "0"),
+    SOFTMAX("32", "1"), SOFTMAX("32", "4"), SOFTMAX("128", "2"), SOFTMAX("128", "4"),
+    SOFTMAX("256", "4"), SOFTMAX("512", "4"), SOFTMAX("256", "0"),
 
     {"kernels/repair.cu", "ELEMENT=f16", NULL},
     {"kernels/repair.cu", "ELEMENT=bf16", NULL},
     {"kernels/repair.cu", "ELEMENT=f32", NULL},
     {"kernels/hide.cu", "", NULL},
+
+    {"kernels/reducer_offsets.cu", "", NULL},
+    {"kernels/linear.cu", "FASC_BF16=0", NULL},
+    {"kernels/linear.cu", "FASC_BF16=1", NULL},
 };
 /* clang-format on */
 
@@ -94,12 +98,18 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
     }
     if (i >= written) {
         const int32_t sm80 = fasc_sm80_config_count() * SM80_PER_ROW;
+        const int32_t reducers = fasc_reducer_config_count();
         i -= written;
-        if (i >= sm80) {
-            return sm90_config(i - sm80, config);
+        if (i < sm80) {
+            sm80_config(i, config);
+            return true;
         }
-        sm80_config(i, config);
-        return true;
+        i -= sm80;
+        if (i < reducers) {
+            fasc_reducer_config_at(i, config);
+            return true;
+        }
+        return sm90_config(i - reducers, config);
     }
     config->source = CONFIG[i].source;
     config->home = config->arch = CONFIG[i].arch;

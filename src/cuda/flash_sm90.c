@@ -362,6 +362,7 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .stages = true,
     .warps = true,
     .outputs = FASC_WANT_FORWARD,
+    .passes = true,
     .can = can,
     .plan = plan,
     .run = run,

@@ -1,0 +1,183 @@
+// linear.cu - sums of logits in linear time. A row's sum over the columns that it sees is
+//
+//   sum_c scale x_r . y_c = scale x_r . (sum of the y_c that it sees)
+//
+// and under a band those columns are a range, whose ends move by one from row to row: the sum of
+// y's starts from prefix sums over tiles and takes one column in and one out a row. Rows are
+// queries and columns keys (row_sum), or the other way round (col_sum_logits).
+//
+//   linear_tiles  float64 sums of y over tiles of 64 columns, and whether y has NaN or infinities
+//   linear_scan   their prefix sums, in place
+//   linear_rows   a warp takes 16 rows
+//
+// Prefixes are float64, so that their differences keep what a window's sum needs. Where y is not
+// finite, differences would carry NaN to rows that do not see it: there each row adds up what it
+// sees. Geometry as in reducer_params.h; no mask tensor.
+//
+// Macros: FASC_BF16 (0, 1).
+
+#include "flash_common.cuh"
+#include "linear_params.h"
+
+constexpr int TILE = FASC_LINEAR_TILE, WARPS = 4, ROWS = 16;
+constexpr int MOST = 8; // columns of y a lane: head_dim / 32
+
+__device__ __forceinline__ const uint16_t *column_head(const fasc_linear_params &p, int64_t head)
+{
+    return (const uint16_t *)p.columns + head / p.column_heads * p.column_stride[0] +
+           head % p.column_heads * p.column_stride[1];
+}
+
+__device__ __forceinline__ double *prefix_of(const fasc_linear_params &p, int64_t head, int tile)
+{
+    return p.prefix + (head * (p.tiles + 1) + tile) * p.head_dim;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    linear_tiles(const __grid_constant__ fasc_linear_params p)
+{
+    const int64_t head = blockIdx.x / p.tiles;
+    const int tile = (int)(blockIdx.x - head * p.tiles),
+              end = min((tile + 1) * TILE, p.columns_count);
+    const uint16_t *y = column_head(p, head);
+    for (int d = threadIdx.x; d < p.head_dim; d += blockDim.x) {
+        double sum = 0.0;
+        for (int c = tile * TILE; c < end; c++) {
+            sum += (double)element_to_float(y[c * p.column_stride[2] + d]);
+        }
+        prefix_of(p, head, tile + 1)[d] = sum;
+        if (!(sum - sum == 0.0)) {
+            p.spoilt[head] = 1;
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    linear_scan(const __grid_constant__ fasc_linear_params p)
+{
+    const int64_t head = blockIdx.x;
+    for (int d = threadIdx.x; d < p.head_dim; d += blockDim.x) {
+        double sum = 0.0;
+        prefix_of(p, head, 0)[d] = 0.0;
+        for (int tile = 1; tile <= p.tiles; tile++) {
+            double *at = prefix_of(p, head, tile) + d;
+            sum += *at;
+            *at = sum;
+        }
+    }
+}
+
+// The columns [first, end) that a row sees; empty when first >= end.
+struct Range {
+    int first, end;
+};
+
+__device__ __forceinline__ Range range_of(const fasc_linear_params &p, int row)
+{
+    int64_t first = p.column_begin, end = p.column_end;
+    if (p.banded) {
+        first = max(first, row + p.lo);
+        end = min(end, row + p.hi + 1);
+    }
+    return {(int)min(first, (int64_t)p.column_end), (int)max(end, (int64_t)0)};
+}
+
+struct Sum {
+    double x[MOST]; // of columns lane, lane + 32, ...
+};
+
+__device__ __forceinline__ void take(const fasc_linear_params &p, Sum &s, const uint16_t *y,
+                                     int column, double sign, int lane)
+{
+#pragma unroll
+    for (int n = 0; n < MOST; n++) {
+        int d = lane + 32 * n;
+        if (d < p.head_dim) {
+            s.x[n] += sign * (double)element_to_float(y[column * p.column_stride[2] + d]);
+        }
+    }
+}
+
+// sign * the sum of columns [0, end).
+__device__ __forceinline__ void take_prefix(const fasc_linear_params &p, Sum &s, const uint16_t *y,
+                                            int64_t head, int end, double sign, int lane)
+{
+    const double *prefix = prefix_of(p, head, end / TILE);
+#pragma unroll
+    for (int n = 0; n < MOST; n++) {
+        int d = lane + 32 * n;
+        s.x[n] += d < p.head_dim ? sign * prefix[d] : 0.0;
+    }
+    for (int c = end / TILE * TILE; c < end; c++) {
+        take(p, s, y, c, sign, lane);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS)
+    linear_rows(const __grid_constant__ fasc_linear_params p)
+{
+    const int lane = threadIdx.x % 32;
+    const int64_t pieces = (p.row_end - p.row_begin + ROWS - 1) / ROWS;
+    const int64_t number = blockIdx.x * (int64_t)WARPS + threadIdx.x / 32;
+    const int64_t flat = number / pieces;
+    if (flat >= (int64_t)p.batch * p.heads) {
+        return;
+    }
+    const int64_t batch = flat / p.heads, head = flat - batch * p.heads;
+    const int row0 = p.row_begin + (int)(number - flat * pieces) * ROWS;
+    const uint16_t *x =
+        (const uint16_t *)p.rows + batch * p.row_stride[0] + head / p.row_group * p.row_stride[1];
+    double total[ROWS] = {};
+    for (int repeat = 0; repeat < p.column_repeat; repeat++) {
+        const int64_t from =
+            batch * p.column_heads + head / p.column_group * p.column_repeat + repeat;
+        const uint16_t *y = column_head(p, from);
+        const bool spoilt = p.spoilt[from];
+        Range held = {0, 0};
+        Sum sum = {};
+#pragma unroll
+        for (int n = 0; n < ROWS; n++) {
+            const int row = row0 + n;
+            const Range range = row < p.row_end ? range_of(p, row) : Range{0, 0};
+            if (range.first >= range.end) {
+                continue;
+            }
+            const bool moves = held.end > held.first && range.first - held.first <= 1 &&
+                               range.end - held.end <= 1 && !spoilt;
+            if (!moves) {
+                sum = {};
+                if (spoilt) {
+                    for (int c = range.first; c < range.end; c++) {
+                        take(p, sum, y, c, 1.0, lane);
+                    }
+                } else {
+                    take_prefix(p, sum, y, from, range.end, 1.0, lane);
+                    take_prefix(p, sum, y, from, range.first, -1.0, lane);
+                }
+            } else {
+                if (range.end > held.end) {
+                    take(p, sum, y, held.end, 1.0, lane);
+                }
+                if (range.first > held.first) {
+                    take(p, sum, y, held.first, -1.0, lane);
+                }
+            }
+            held = range;
+#pragma unroll
+            for (int m = 0; m < MOST; m++) {
+                int d = lane + 32 * m;
+                if (d < p.head_dim) {
+                    total[n] += (double)element_to_float(x[row * p.row_stride[2] + d]) * sum.x[m];
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < ROWS; n++) {
+        double all = warp_sum(total[n]);
+        if (lane == 0 && row0 + n < p.row_end) {
+            p.sum[batch * p.sum_stride[0] + head * p.sum_stride[1] +
+                  (row0 + n - p.row_begin) * p.sum_stride[2]] = (float)(p.scale * all);
+        }
+    }
+}

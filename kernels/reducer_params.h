@@ -1,0 +1,78 @@
+/* reducer_params.h - what the reducers, passes over the scores after the forward, are told at
+ * launch; shared by the host and the device. Plain C: int64_t and friends come from the includer.
+ *
+ * A reducer keeps rows and streams columns. Rows are keys and columns queries (column sums), or
+ * rows are queries and columns keys (top-k, pooled maps). Row r sees column c iff
+ * r + lo <= c <= r + hi. */
+#ifndef FASC_REDUCER_PARAMS_H
+#define FASC_REDUCER_PARAMS_H
+
+#include "params.h"
+
+/* The smallest edge of a pooled tile that the reducers take. */
+#define FASC_POOL_LEAST 8
+
+/* What is made of each row's (REDUCE, bits). */
+#define FASC_REDUCE_SUM    1  /* probabilities: their sum; rows are keys */
+#define FASC_REDUCE_MAX    2  /* and their maximum */
+#define FASC_REDUCE_POOL   4  /* mass and maximum of each tile of probabilities; rows are queries */
+#define FASC_REDUCE_TOPK   8  /* the largest logits and their columns; rows are queries */
+#define FASC_REDUCE_LOGITS 16 /* the sum of S, what a mask tensor adds included */
+
+/* Strides in elements: [0] batch, [1] head, [2] row, [3] place in the row. */
+typedef struct fasc_reducer_output {
+    void *data; /* NULL = not wanted */
+    int64_t stride[4];
+} fasc_reducer_output;
+
+typedef struct fasc_reducer_params {
+    const void *rows, *columns; /* 16-bit elements, unit column stride, rows 16-byte aligned */
+    int64_t row_stride[3], column_stride[3];
+    fasc_matrix_params mask; /* strides: batch, query head, row, column; data NULL = none */
+    int64_t lo, hi;
+    int32_t banded; /* 0: every row sees every column */
+    int32_t rows_are_keys;
+    int32_t batch, heads;
+    int32_t row_group;                   /* result head h has row head h / row_group, */
+    int32_t column_repeat, column_group; /* column heads h / column_group * column_repeat and on */
+    int32_t column_heads;
+    int32_t row_begin, row_end; /* that results are made of */
+    int32_t column_begin, column_end;
+    int32_t head_dim;
+    float scale;
+    /* -LSE log2(e) of every query, [batch * query heads][offset_pitch], -inf past the end and for a
+     * query that sees nothing; the pitch holds whole tiles. */
+    const float *offset;
+    int64_t offset_pitch;
+    fasc_reducer_output sum, max; /* of row r at r - row_begin */
+    fasc_reducer_output pool_mass, pool_max;
+    fasc_reducer_output values, keys; /* of top-k: f32, int32 */
+    int32_t k;
+    int32_t pool;       /* edge of a pooled tile */
+    int32_t tiles;      /* row tiles of a head */
+    int32_t items;      /* tiles * heads * batch */
+    int32_t section;    /* heads worked on together, so that their columns share L2 */
+    int32_t last_first; /* 1: the last rows see most */
+    int32_t *counter;   /* zero at launch; NULL = items are dealt out in turn */
+} fasc_reducer_params;
+
+/* Queries' LSE to `offset` above: reducer_offsets.cu */
+typedef struct fasc_offsets_params {
+    const float *lse;
+    int64_t stride[3];
+    float *offset;
+    int64_t pitch;
+    int32_t heads, seqlen;
+    int64_t count; /* batch * heads * pitch */
+} fasc_offsets_params;
+
+/* row_max of all queries of a head, over the batch, to max_logit: reducer_offsets.cu */
+typedef struct fasc_max_params {
+    const float *row_max;
+    int64_t stride[3];
+    int64_t batch, seqlen;
+    float *max_logit;
+    int64_t head_stride;
+} fasc_max_params;
+
+#endif
