@@ -89,13 +89,19 @@ local CONFIG = {
     block_m = SIZE, block_n = SIZE, stages = SIZE, warps = SIZE, splits = SIZE,
 }
 
+local names_of = setmetatable({}, {__mode = "k"}) -- of each device's kernels, which stay the same
+
 local function check_name(call, device, name)
-    local names = {}
-    for _, kernel in ipairs(M.list(device)) do
-        if kernel.name == name then
-            return
+    local names = names_of[device]
+    if not names then
+        names = {}
+        for _, kernel in ipairs(M.list(device)) do
+            names[kernel.name] = true
         end
-        names[kernel.name] = true
+        names_of[device] = names
+    end
+    if names[name] then
+        return
     end
     errors.usage("%s: kernel: %s has no kernel '%s'%s", call, device.name, name,
         options.hint(name, names))

@@ -71,16 +71,32 @@ end
 
 -- ---- types --------------------------------------------------------------------------------
 
+-- What is worked out once and kept as long as its key, a table that does not change: attention's
+-- options are checked at every call.
+local function remembered(make)
+    local made = setmetatable({}, {__mode = "k"})
+    return function(key)
+        local value = made[key]
+        if value == nil then
+            value = make(key)
+            made[key] = value
+        end
+        return value
+    end
+end
+
+local typename_of = remembered(function(metatable)
+    local name = rawget(metatable, "__name")
+    return type(name) == "string" and name:match("^fasc%.(%l+)$") or "table"
+end)
+
 --- "tensor" or "device" for fasc's own values, else Lua's type.
 ---@param value any
 ---@return string
 function M.typename(value)
-    if type(value) == "table" then
-        local mt = getmetatable(value)
-        local name = type(mt) == "table" and rawget(mt, "__name")
-        return type(name) == "string" and name:match("^fasc%.(%l+)$") or "table"
-    end
-    return type(value)
+    local kind = type(value)
+    local metatable = kind == "table" and getmetatable(value)
+    return type(metatable) == "table" and typename_of(metatable) or kind
 end
 
 --- Is this a number without a fraction that float64 holds exactly?
@@ -135,9 +151,28 @@ local function contains(list, value)
     return false
 end
 
+local kinds_of = remembered(function(rule)
+    local kinds = {}
+    for kind in rule.is:gmatch("%a+") do
+        kinds[#kinds + 1] = kind
+    end
+    return kinds
+end)
+
+-- The rules that have a say about options that are not given: {{name, rule}}.
+local absent_of = remembered(function(rules)
+    local list = {}
+    for name, rule in pairs(rules) do
+        if rule.required or rule.default ~= nil then
+            list[#list + 1] = {name = name, rule = rule}
+        end
+    end
+    return list
+end)
+
 local function check_value(call, name, value, rule)
     local fits = false
-    for kind in rule.is:gmatch("%a+") do
+    for _, kind in ipairs(kinds_of(rule)) do
         fits = fits or is_a(value, kind)
     end
     if not fits then
@@ -186,12 +221,13 @@ function M.check(call, given, rules)
         check_value(call, name, value, rule)
         result[name] = value
     end
-    for name, rule in pairs(rules) do
-        if result[name] == nil then
-            if rule.required then
-                errors.usage("%s: %s: must be given: %s", call, name, expected(rule))
+    for _, absent in ipairs(absent_of(rules)) do
+        if result[absent.name] == nil then
+            if absent.rule.required then
+                errors.usage("%s: %s: must be given: %s", call, absent.name,
+                    expected(absent.rule))
             end
-            result[name] = rule.default
+            result[absent.name] = absent.rule.default
         end
     end
     return result

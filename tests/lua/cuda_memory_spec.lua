@@ -80,12 +80,20 @@ describe("the GPU's memory", function()
             local again = {kernel = kernel, causal = true, outputs = outputs}
             fasc.attention(q, k, v, again)
             collectgarbage()
-            local before = memory()
-            for _ = 1, 20 do
-                fasc.attention(q, k, v, again)
+            -- What is free is the whole device's, and other programs take some now and then: one
+            -- quiet round is enough.
+            local before, after
+            for _ = 1, 5 do
+                before = memory()
+                for _ = 1, 20 do
+                    fasc.attention(q, k, v, again)
+                end
+                fasc.synchronize(support.device)
+                after = memory()
+                if before.free == after.free then
+                    break
+                end
             end
-            fasc.synchronize(support.device)
-            local after = memory()
             assert.equal(before.free, after.free)
             assert.equal(before.cached + before.live, after.cached + after.live)
         end
