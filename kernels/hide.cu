@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         int64_t start = row_start(p.masked, row);
         for (int64_t j = threadIdx.x * GROUP; j < p.seqlen_k; j += THREADS * GROUP) {
             if (j + GROUP <= keys.begin || j >= keys.end) {
-                store_group(p.masked, start, j, p.seqlen_k, hidden);
+                store_group<true>(p.masked, start, j, p.seqlen_k, hidden);
                 continue;
             }
             if (j >= keys.begin && j + GROUP <= keys.end) {

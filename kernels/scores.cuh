@@ -46,25 +46,45 @@ struct alignas(16) Quarter {
     uint32_t x[4];
 };
 
+// 16 bytes; STREAMED: to be written to memory soon, since nobody here reads them again.
+template <bool STREAMED> __device__ __forceinline__ void store_quarter(char *to, const Quarter &q)
+{
+    if (STREAMED) {
+        asm volatile("st.global.cs.v4.b32 [%0], {%1, %2, %3, %4};"
+                     :
+                     : "l"(to), "r"(q.x[0]), "r"(q.x[1]), "r"(q.x[2]), "r"(q.x[3])
+                     : "memory");
+    } else {
+        *(Quarter *)to = q;
+    }
+}
+
 // Stores a group that begins at key j: whole, in 16-byte pieces, where the row allows it.
+template <bool STREAMED>
 __device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t row, int64_t j,
                                             int64_t seqlen_k, const Group &g)
 {
     int size = m.dtype == FASC_DTYPE_F32 ? 4 : 2;
     char *to = (char *)m.data + (row + j * m.stride[3]) * size;
     if (m.stride[3] == 1 && j + GROUP <= seqlen_k && ((uint64_t)to & 15) == 0) {
+        Quarter h;
         if (m.dtype == FASC_DTYPE_F32) {
-            ((float4 *)to)[0] = {g.x[0], g.x[1], g.x[2], g.x[3]};
-            ((float4 *)to)[1] = {g.x[4], g.x[5], g.x[6], g.x[7]};
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    h.x[i] = float_bits(g.x[4 * half + i]);
+                }
+                store_quarter<STREAMED>(to + 16 * half, h);
+            }
             return;
         }
-        Quarter h;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             h.x[i] = m.dtype == FASC_DTYPE_F16 ? f32x2_to_f16x2(g.x[2 * i], g.x[2 * i + 1])
                                                : f32x2_to_bf16x2(g.x[2 * i], g.x[2 * i + 1]);
         }
-        *(Quarter *)to = h;
+        store_quarter<STREAMED>(to, h);
         return;
     }
 #pragma unroll

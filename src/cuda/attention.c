@@ -188,25 +188,21 @@ static bool owns_memory(const fasc_attention_args *args)
     return false;
 }
 
-/* The caller's workspace, or a block of the pool; *block is NULL for the former. */
+/* The caller's workspace, or scratch. */
 static fasc_status take_workspace(fasc_cuda_device *d, const fasc_problem *problem,
                                   const fasc_attention_plan *plan, cudaStream_t stream,
-                                  void **block, char **workspace)
+                                  fasc_cuda_scratch *scratch, char **workspace)
 {
-    *block = NULL;
     void *at = problem->args->workspace;
-    if (!at && plan->workspace_bytes > 0) {
-        if (fasc_cuda_is_captured_by_caller(stream)) {
-            return fasc_fail(FASC_EINVAL,
-                             "attention: workspace: a captured call needs its own, of %lld bytes",
-                             (long long)plan->workspace_bytes);
-        }
-        fasc_status status = fasc_cuda_block_take(d, (size_t)plan->workspace_bytes, stream, block);
+    *scratch = (fasc_cuda_scratch){0};
+    if (!at) {
+        fasc_status status =
+            fasc_cuda_scratch_take(d, (size_t)plan->workspace_bytes, stream, scratch);
         if (status != FASC_OK) {
             return fasc_fail(status, "attention: workspace of %s: %s", plan->kernel,
                              fasc_cuda_last_error());
         }
-        at = *block;
+        at = scratch->data;
     }
     *workspace = (char *)(fasc_cuda_aligned((size_t)(uintptr_t)at));
     return FASC_OK;
@@ -239,10 +235,10 @@ fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
     const fasc_cuda_attention *kernel = planned(d, plan);
     cudaStream_t stream = fasc_cuda_stream_for(d, problem->args->stream);
     bool owned = owns_memory(problem->args);
-    void *block;
+    fasc_cuda_scratch scratch;
     fasc_cuda_call call = {d, problem, plan, stream, NULL};
     int previous = fasc_cuda_enter(d);
-    fasc_status status = take_workspace(d, problem, plan, stream, &block, &call.workspace);
+    fasc_status status = take_workspace(d, problem, plan, stream, &scratch, &call.workspace);
     if (status == FASC_OK) {
         status = fasc_cuda_stream_begin(d, stream, owned);
         if (status == FASC_OK) {
@@ -250,7 +246,8 @@ fasc_status fasc_cuda_run(fasc_device *device, const fasc_problem *problem,
         }
         fasc_status ended = fasc_cuda_stream_end(d, stream, owned);
         status = status == FASC_OK ? ended : status;
-        fasc_cuda_block_return(d, block, (size_t)plan->workspace_bytes, stream);
+        ended = fasc_cuda_scratch_return(d, &scratch, stream);
+        status = status == FASC_OK ? ended : status;
     }
     fasc_cuda_leave(previous);
     return status;

@@ -5,6 +5,11 @@
 #include "cuda/attention.h"
 #include "cuda/gemm.h"
 
+/* Macros of kernels/softmax.cu. */
+typedef struct fasc_blas_softmax_config {
+    int threads, rows, items;
+} fasc_blas_softmax_config;
+
 /* Where everything lies and which way the work goes. Offsets are into the workspace; SIZE_MAX = not
  * there. */
 typedef struct fasc_blas_layout {
@@ -16,14 +21,14 @@ typedef struct fasc_blas_layout {
     bool repair;           /* hidden pairs exist, so rows with a spoilt output are redone */
     fasc_cuda_chunk chunk;
     int64_t s_pitch, p_pitch; /* elements */
-    size_t s, p;
-    size_t q, k, v; /* contiguous copies of inputs that cuBLAS cannot read as they lie */
-    size_t out;     /* contiguous output, where cuBLAS cannot write out as it lies */
+    size_t s, p;              /* the same where P takes S's place, row by row */
+    size_t q, k, v;           /* contiguous copies of inputs that cuBLAS cannot read as they lie */
+    size_t out;               /* contiguous output, where cuBLAS cannot write out as it lies */
     size_t bytes;
-    int softmax_threads, softmax_items;
+    fasc_blas_softmax_config softmax;
 } fasc_blas_layout;
 
-/* rows: query rows of S at a time, over all heads; 0 = as many as half of L2 holds. */
+/* rows: query rows of S at a time, over all heads; 0 = the library's choice. */
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                      int64_t rows);
 

@@ -52,21 +52,27 @@ static size_t place_copy(size_t *bytes, const fasc_tensor *t)
                          : NOWHERE;
 }
 
-/* Threads and groups of 8 a thread that hold a row in registers; 0 groups: rows are read twice. */
-static void choose_softmax(int64_t seqlen_k, fasc_blas_layout *layout)
+/* Threads a row, rows a block, and groups of 8 a thread that hold the row in registers; 0 groups:
+ * rows of any length, read twice. */
+static fasc_blas_softmax_config choose_softmax(int64_t seqlen_k)
 {
-    static const struct {
-        int threads, items;
-    } CONFIG[] = {{32, 1}, {32, 4}, {128, 2}, {128, 4}, {256, 4}, {512, 4}};
-    layout->softmax_threads = 256;
-    layout->softmax_items = 0;
+    static const fasc_blas_softmax_config CONFIG[] = {
+        {32, 4, 1}, {32, 4, 2}, {64, 1, 2}, {128, 1, 2}, {256, 1, 2}, {512, 1, 2}, {512, 1, 4}};
     for (size_t i = 0; i < sizeof CONFIG / sizeof *CONFIG; i++) {
         if (seqlen_k <= (int64_t)CONFIG[i].threads * CONFIG[i].items * 8) {
-            layout->softmax_threads = CONFIG[i].threads;
-            layout->softmax_items = CONFIG[i].items;
-            return;
+            return CONFIG[i];
         }
     }
+    return (fasc_blas_softmax_config){256, 1, 0};
+}
+
+/* As much of S as stays in L2, where that is enough for the second product to fill the device; else
+ * much more, which costs memory traffic but few and long launches. Measured on an H200. */
+static int64_t rows_at_a_time(const fasc_cuda_device *d, int64_t pitch)
+{
+    const int64_t row = pitch * (int64_t)sizeof(float), enough = 8192, most = (int64_t)512 << 20;
+    int64_t in_l2 = d->l2_bytes / 20 * 11 / row;
+    return in_l2 >= enough ? in_l2 : most / row;
 }
 
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -85,21 +91,22 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
         l.chunk = fasc_cuda_chunk_of(problem, INT64_MAX);
         return l;
     }
+    l.softmax = choose_softmax(problem->seqlen_k);
     l.s_pitch = l.p_pitch = (problem->seqlen_k + 7) / 8 * 8;
-    if (rows == 0) {
-        rows = d->l2_bytes / 2 / (l.s_pitch * (int64_t)sizeof(float));
-    }
+    rows = rows ? rows : rows_at_a_time(d, l.s_pitch);
     l.chunk = fasc_cuda_chunk_of(problem, rows);
     int64_t held = l.chunk.heads * l.chunk.rows;
     l.s = place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
     l.weights_in_probs = args->out && args->probs && args->probs->dtype == problem->dtype &&
                          args->probs->stride[3] == 1 && fits(args->probs) &&
                          heads_are_even(args->probs);
-    if (args->out && !l.weights_in_probs) {
+    if (l.softmax.items > 0) { /* a row has left S for registers when its P is written */
+        l.p = l.s;
+        l.p_pitch = l.s_pitch * (int64_t)(sizeof(float) / size);
+    } else if (args->out && !l.weights_in_probs) {
         l.p = place(&l.bytes, (size_t)(held * l.p_pitch) * size);
     }
     l.repair = args->out && (problem->banded || problem->mask_data);
-    choose_softmax(problem->seqlen_k, &l);
     return l;
 }
 
@@ -134,13 +141,13 @@ fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
                  l.direct == problem->args->logits ? "logits" : "masked",
                  l.hide ? ", hidden pairs overwritten" : "");
     } else {
-        plan->threads = l.softmax_threads;
+        plan->threads = l.softmax.threads;
         plan->block_m = (int32_t)(l.chunk.heads * l.chunk.rows);
         snprintf(
             plan->config, sizeof plan->config,
             "float32 scores of %lld heads x %lld rows at a time, softmax of %d threads a row%s",
-            (long long)l.chunk.heads, (long long)l.chunk.rows, l.softmax_threads,
-            l.softmax_items ? " in registers" : ", two passes");
+            (long long)l.chunk.heads, (long long)l.chunk.rows, l.softmax.threads,
+            l.softmax.items ? " in registers" : ", two passes");
     }
     add_copies(&l, plan->reason, sizeof plan->reason);
     return FASC_OK;
@@ -153,23 +160,26 @@ fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_l
                                   const fasc_chunk_params *chunk)
 {
     fasc_cuda_stage stage;
-    snprintf(stage.macros, sizeof stage.macros, "THREADS=%d ITEMS=%d MASK=%d",
-             layout->softmax_threads, layout->softmax_items, problem->mask_data != NULL);
-    stage.launch = (fasc_cuda_launch){.source = "kernels/softmax.cu",
-                                      .entry = "softmax_rows",
-                                      .blocks = chunk->heads * chunk->rows,
-                                      .threads = layout->softmax_threads};
+    const fasc_blas_softmax_config *c = &layout->softmax;
+    snprintf(stage.macros, sizeof stage.macros, "THREADS=%d ROWS=%d ITEMS=%d MASK=%d", c->threads,
+             c->rows, c->items, problem->mask_data != NULL);
+    stage.launch =
+        (fasc_cuda_launch){.source = "kernels/softmax.cu",
+                           .entry = "softmax_rows",
+                           .blocks = (chunk->heads * chunk->rows + c->rows - 1) / c->rows,
+                           .threads = c->threads * c->rows};
     return stage;
 }
 
 fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem, const fasc_chunk_params *chunk)
 {
-    enum { WARPS = 4 };
+    enum { WARPS = 4, ROWS = 8 };
     fasc_cuda_stage stage;
     snprintf(stage.macros, sizeof stage.macros, "ELEMENT=%s", fasc_cuda_dtype_name(problem->dtype));
     stage.launch = (fasc_cuda_launch){.source = "kernels/repair.cu",
                                       .entry = "repair_rows",
-                                      .blocks = (chunk->heads * chunk->rows + WARPS - 1) / WARPS,
+                                      .blocks = (chunk->heads * chunk->rows + WARPS * ROWS - 1) /
+                                                (WARPS * ROWS),
                                       .threads = 32 * WARPS};
     return stage;
 }

@@ -18,10 +18,10 @@
     COPY_TO(source, "f16"), COPY_TO(source, "bf16"), COPY_TO(source, "f32"),                       \
         COPY_TO(source, "f64"), COPY_TO(source, "i32"), COPY_TO(source, "i64"),                    \
         COPY_TO(source, "u8")
-#define SOFTMAX(threads, items)                                                                    \
-    {"kernels/softmax.cu", "THREADS=" threads " ITEMS=" items " MASK=0", NULL},                    \
+#define SOFTMAX(threads, rows, items)                                                              \
+    {"kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=0", NULL},      \
     {                                                                                              \
-        "kernels/softmax.cu", "THREADS=" threads " ITEMS=" items " MASK=1", NULL                   \
+        "kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=1", NULL     \
     }
 
 /* clang-format off */
@@ -46,8 +46,9 @@ static const struct {
     {"kernels/naive.cu", "ELEMENT=bf16", NULL},
     {"kernels/naive.cu", "ELEMENT=f32", NULL},
 
-    SOFTMAX("32", "1"), SOFTMAX("32", "4"), SOFTMAX("128", "2"), SOFTMAX("128", "4"),
-    SOFTMAX("256", "4"), SOFTMAX("512", "4"), SOFTMAX("256", "0"),
+    SOFTMAX("32", "4", "1"), SOFTMAX("32", "4", "2"), SOFTMAX("64", "1", "2"),
+    SOFTMAX("128", "1", "2"), SOFTMAX("256", "1", "2"), SOFTMAX("512", "1", "2"),
+    SOFTMAX("512", "1", "4"), SOFTMAX("256", "1", "0"),
 
     {"kernels/repair.cu", "ELEMENT=f16", NULL},
     {"kernels/repair.cu", "ELEMENT=bf16", NULL},

@@ -75,6 +75,19 @@ fasc_status fasc_cuda_block_take(fasc_cuda_device *d, size_t bytes, cudaStream_t
                                  void **data);
 void fasc_cuda_block_return(fasc_cuda_device *d, void *data, size_t bytes, cudaStream_t stream);
 
+/* Memory for one call's work on `stream`, taken before that work and given back behind it: a block,
+ * or, where the stream is being captured, memory that the graph owns and takes at each replay. */
+typedef struct fasc_cuda_scratch {
+    void *data;
+    size_t bytes;
+    bool of_graph;
+} fasc_cuda_scratch;
+
+fasc_status fasc_cuda_scratch_take(fasc_cuda_device *d, size_t bytes, cudaStream_t stream,
+                                   fasc_cuda_scratch *scratch);
+fasc_status fasc_cuda_scratch_return(fasc_cuda_device *d, const fasc_cuda_scratch *scratch,
+                                     cudaStream_t stream);
+
 fasc_status fasc_cuda_alloc(fasc_device *device, size_t bytes, void **data);
 void fasc_cuda_release(fasc_device *device, void *data, size_t bytes);
 fasc_status fasc_cuda_memory(fasc_device *device, int64_t *cached, int64_t *free, int64_t *total);

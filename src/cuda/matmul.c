@@ -196,23 +196,20 @@ fasc_status fasc_cuda_matmul(const fasc_matmul_args *args)
     cudaStream_t stream = fasc_cuda_stream_for(d, args->stream);
     bool owned = args->a->storage->owned || args->b->storage->owned || args->out->storage->owned;
     room r = room_for(d, args);
-    if (fasc_cuda_is_captured_by_caller(stream)) {
-        return fasc_fail(FASC_EUNSUPPORTED,
-                         "matmul: stream: is being captured, and matmul brings a workspace of its "
-                         "own");
-    }
-    void *workspace;
-    fasc_status status = fasc_cuda_block_take(d, r.total, stream, &workspace);
+    fasc_cuda_scratch workspace;
+    int previous = fasc_cuda_enter(d);
+    fasc_status status = fasc_cuda_scratch_take(d, r.total, stream, &workspace);
     if (status != FASC_OK) {
+        fasc_cuda_leave(previous);
         return fasc_fail(status, "matmul: workspace: %s", fasc_cuda_last_error());
     }
-    int previous = fasc_cuda_enter(d);
     status = fasc_cuda_stream_begin(d, stream, owned);
     if (status == FASC_OK) {
-        status = multiply(d, args, stream, &r, workspace);
+        status = multiply(d, args, stream, &r, workspace.data);
     }
     fasc_status ended = fasc_cuda_stream_end(d, stream, owned);
+    status = status == FASC_OK ? ended : status;
+    ended = fasc_cuda_scratch_return(d, &workspace, stream);
     fasc_cuda_leave(previous);
-    fasc_cuda_block_return(d, workspace, r.total, stream);
     return status == FASC_OK ? ended : status;
 }

@@ -187,6 +187,30 @@ void fasc_cuda_block_return(fasc_cuda_device *d, void *data, size_t bytes, cudaS
     }
 }
 
+fasc_status fasc_cuda_scratch_take(fasc_cuda_device *d, size_t bytes, cudaStream_t stream,
+                                   fasc_cuda_scratch *scratch)
+{
+    *scratch = (fasc_cuda_scratch){.bytes = bytes};
+    if (bytes == 0) {
+        return FASC_OK;
+    }
+    scratch->of_graph = fasc_cuda_is_captured_by_caller(stream);
+    return scratch->of_graph ? fasc_cuda_check(d, cudaMallocAsync(&scratch->data, bytes, stream),
+                                               "cudaMallocAsync")
+                             : fasc_cuda_block_take(d, bytes, stream, &scratch->data);
+}
+
+fasc_status fasc_cuda_scratch_return(fasc_cuda_device *d, const fasc_cuda_scratch *scratch,
+                                     cudaStream_t stream)
+{
+    if (!scratch->of_graph) {
+        fasc_cuda_block_return(d, scratch->data, scratch->bytes, stream);
+        return FASC_OK;
+    }
+    return scratch->data ? fasc_cuda_check(d, cudaFreeAsync(scratch->data, stream), "cudaFreeAsync")
+                         : FASC_OK;
+}
+
 fasc_status fasc_cuda_alloc(fasc_device *device, size_t bytes, void **data)
 {
     return fasc_cuda_block_take(fasc_cuda_of(device), bytes, NULL, data);

@@ -1,6 +1,7 @@
 /* test_cuda_stream.c - the caller's own streams: order with fasc's, calls captured in CUDA graphs,
  * the caller's workspace, and the caller's current device. */
 #include <cuda_runtime_api.h>
+#include <stdbool.h>
 
 #include "cuda.h"
 #include "test.h"
@@ -107,67 +108,127 @@ static void each_kernel(void (*test)(const char *kernel))
 
 /* ---- graphs ------------------------------------------------------------------------- */
 
-static void replay(const char *kernel)
+static cudaStream_t new_stream(void)
+{
+    cudaStream_t stream = NULL;
+    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    return stream;
+}
+
+/* What `call` queues on the stream, as a graph. */
+static cudaGraphExec_t capture(cudaStream_t stream, fasc_status (*call)(void *), void *args)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t made = NULL;
+    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    CHECK_OK(call(args));
+    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
+    CHECK_CUDA(cudaGraphInstantiate(&made, graph, 0));
+    CHECK_CUDA(cudaGraphDestroy(graph));
+    return made;
+}
+
+static void replay_and_wait(cudaGraphExec_t graph, cudaStream_t stream)
+{
+    CHECK_OK(fasc_device_synchronize(device));
+    CHECK_CUDA(cudaGraphLaunch(graph, stream));
+    CHECK_CUDA(cudaStreamSynchronize(stream));
+}
+
+static fasc_status attend(void *args)
+{
+    return fasc_attention(args, NULL);
+}
+
+static fasc_status multiply(void *args)
+{
+    return fasc_matmul(args);
+}
+
+/* With a workspace of the caller's, or with memory that is the graph's. */
+static void replay(const char *kernel, bool own_workspace)
 {
     problem p = new_problem(kernel);
     fasc_attention_plan plan = {.size = sizeof plan};
-    cudaStream_t stream;
-    cudaGraph_t graph;
-    cudaGraphExec_t graph_exec;
+    cudaStream_t stream = new_stream();
     void *workspace = NULL;
-    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    CHECK_OK(fasc_attention_query(&p.args, &plan));
-    CHECK_CUDA(cudaMalloc(&workspace, (size_t)plan.workspace_bytes + 1));
     p.args.stream = stream;
-    p.args.workspace = workspace;
-    p.args.workspace_bytes = plan.workspace_bytes;
+    CHECK_OK(fasc_attention_query(&p.args, &plan));
+    if (own_workspace) {
+        CHECK_CUDA(cudaMalloc(&workspace, (size_t)plan.workspace_bytes + 1));
+        p.args.workspace = workspace;
+        p.args.workspace_bytes = plan.workspace_bytes;
+    }
     set_inputs(&p, 10);
     CHECK_OK(fasc_attention(&p.args, NULL)); /* compiles and loads, which a capture cannot hold */
     CHECK_OK(fasc_device_synchronize(device));
-
-    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    CHECK_OK(fasc_attention(&p.args, NULL));
-    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-    CHECK_CUDA(cudaGraphInstantiate(&graph_exec, graph, 0));
-
+    cudaGraphExec_t graph = capture(stream, attend, &p.args);
     for (uint64_t seed = 100; seed < 103; seed++) {
         set_inputs(&p, seed);
         spoil_outputs(&p);
-        CHECK_OK(fasc_device_synchronize(device));
-        CHECK_CUDA(cudaGraphLaunch(graph_exec, stream));
-        CHECK_CUDA(cudaStreamSynchronize(stream));
+        replay_and_wait(graph, stream);
         problem e = expected_of(&p);
         check_same(&p, &e, "a replayed graph");
         free_problem(&e);
     }
-    CHECK_CUDA(cudaGraphExecDestroy(graph_exec));
-    CHECK_CUDA(cudaGraphDestroy(graph));
+    CHECK_CUDA(cudaGraphExecDestroy(graph));
     CHECK_CUDA(cudaStreamDestroy(stream));
     CHECK_CUDA(cudaFree(workspace));
     free_problem(&p);
 }
 
-static void captured_calls_replay_on_new_inputs(void)
+static void replay_in_own_workspace(const char *kernel)
 {
-    each_kernel(replay);
+    replay(kernel, true);
 }
 
-/* A graph would go on using a block that the pool has given to others. */
-static void a_capture_without_workspace_is_refused(void)
+static void replay_in_memory_of_the_graph(const char *kernel)
 {
-    problem p = new_problem("blas");
-    cudaStream_t stream;
-    cudaGraph_t graph = NULL;
-    set_inputs(&p, 1);
-    CHECK_OK(fasc_attention(&p.args, NULL));
-    CHECK_CUDA(cudaStreamCreate(&stream));
-    p.args.stream = stream;
-    CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    CHECK_FAIL(fasc_attention(&p.args, NULL), FASC_EINVAL,
-               "workspace: a captured call needs its own");
-    CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-    CHECK_CUDA(cudaGraphDestroy(graph));
+    replay(kernel, false);
+}
+
+static void captured_calls_replay_on_new_inputs(void)
+{
+    each_kernel(replay_in_own_workspace);
+    each_kernel(replay_in_memory_of_the_graph);
+}
+
+/* K^T lies as cuBLAS reads it; Q with its columns apart does not, and is copied at each replay. */
+static void a_captured_product_replays_on_new_inputs(void)
+{
+    problem p = new_problem("naive");
+    cudaStream_t stream = new_stream();
+    const int64_t shape[] = {1, HEADS, QUERIES, DIM / 2},
+                  stride[] = {HEADS * QUERIES * DIM, QUERIES * DIM, DIM, 2};
+    const int64_t k_shape[] = {1, 1, DIM / 2, KEYS}, k_stride[] = {0, 0, 1, DIM};
+    fasc_tensor *apart = NULL, *keys = NULL;
+    CHECK_OK(fasc_tensor_view(p.q, 0, 4, shape, stride, &apart));
+    CHECK_OK(fasc_tensor_view(p.k, 0, 4, k_shape, k_stride, &keys));
+    fasc_tensor *here = make(FASC_F16, 4, HEADS, QUERIES, KEYS);
+    fasc_tensor *there = make(FASC_F16, 4, HEADS, QUERIES, KEYS);
+    fasc_matmul_args args = {
+        .size = sizeof args, .a = apart, .b = keys, .out = here, .stream = stream};
+    set_inputs(&p, 20);
+    CHECK_OK(fasc_matmul(&args));
+    CHECK_OK(fasc_device_synchronize(device));
+    cudaGraphExec_t graph = capture(stream, multiply, &args);
+    args.out = there;
+    args.stream = NULL;
+    for (uint64_t seed = 200; seed < 203; seed++) {
+        fasc_difference d = {.size = sizeof d};
+        set_inputs(&p, seed);
+        CHECK_OK(fasc_tensor_fill(here, 77));
+        replay_and_wait(graph, stream);
+        CHECK_OK(fasc_matmul(&args));
+        CHECK_OK(fasc_tensor_compare(here, there, &d));
+        CHECK(d.mismatch == 0 && d.max_abs == 0, "a replayed product differs by %g", d.max_abs);
+    }
+    CHECK_CUDA(cudaGraphExecDestroy(graph));
     CHECK_CUDA(cudaStreamDestroy(stream));
+    fasc_tensor *made[] = {apart, keys, here, there};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        fasc_tensor_free(made[i]);
+    }
     free_problem(&p);
 }
 
@@ -188,8 +249,7 @@ static void a_small_workspace_is_refused(void)
 static void interleave(const char *kernel)
 {
     problem p = new_problem(kernel);
-    cudaStream_t stream;
-    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    cudaStream_t stream = new_stream();
     for (uint64_t seed = 0; seed < 20; seed++) {
         set_inputs(&p, seed);
         spoil_outputs(&p);
@@ -212,11 +272,10 @@ static void streams_wait_for_one_another_where_fasc_owns_the_memory(void)
 static void a_product_runs_on_the_callers_stream(void)
 {
     problem p = new_problem("naive");
-    cudaStream_t stream;
+    cudaStream_t stream = new_stream();
     fasc_tensor *keys = NULL;
     const int64_t shape[] = {1, HEADS, DIM, KEYS};
     const int64_t stride[] = {KEY_HEADS * KEYS * DIM, 0, 1, DIM}; /* all heads see the first */
-    CHECK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     set_inputs(&p, 3);
     CHECK_OK(fasc_tensor_view(p.k, 0, 4, shape, stride, &keys));
     fasc_tensor *here = make(FASC_F16, 4, HEADS, QUERIES, KEYS);
@@ -255,7 +314,7 @@ int main(void)
 {
     const test_function tests[] = {
         captured_calls_replay_on_new_inputs,
-        a_capture_without_workspace_is_refused,
+        a_captured_product_replays_on_new_inputs,
         a_small_workspace_is_refused,
         streams_wait_for_one_another_where_fasc_owns_the_memory,
         a_product_runs_on_the_callers_stream,
