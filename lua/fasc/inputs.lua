@@ -39,12 +39,12 @@ local function from_file(name, shape, dtype, options)
     if path == "" then
         errors.usage("inputs: file: --inputs-file names none")
     end
-    local found = layers.find(files.load(path), path)
+    local found = layers.find(files.open(path))
     local layer = found[(tonumber(number) or 0) + 1]
     if not layer then
         errors.usage("inputs: --inputs-file %s: there are %d layers", options.inputs_file, #found)
     end
-    local source = layer[name]
+    local source = layer.file:read(layer.name .. "." .. name)
     if source.rank ~= 4 or source.shape[4] ~= shape[4] then
         errors.raise("EUNSUPPORTED", "inputs: %s: %s.%s is %s; head_dim %d is asked for", path,
             layer.name, name, tensors.describe(source), shape[4])

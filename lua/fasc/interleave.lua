@@ -97,7 +97,7 @@ function M.time(ops, given)
         entries[i] = {op = op, parts = {}, medians = {},
             options = share(own, math.min(math.max(samples, 1), ROUND_SAMPLES))}
     end
-    local start, rounds, converged = clock.now(), 0, nil
+    local start, rounds, converged = clock.now(), 0
     repeat
         rounds = rounds + 1
         for turn = 1, #entries do

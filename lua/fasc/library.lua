@@ -43,8 +43,9 @@ end
 ---@return ffi.cdata* its functions, as those of fasc.ffi's C
 function M.open(path)
     if not loaded[path] then
+        local dlerror = ffi.C.dlerror -- looking it up would forget the error
         if ffi.C.dlopen(path, NOW + DEEPBIND) == nil then
-            errors.raise("EIO", "library: %s", ffi.string(ffi.C.dlerror()))
+            errors.raise("EIO", "library: %s", fasc_ffi.string(dlerror()) or path)
         end
         local library = ffi.load(path)
         local has, _ = pcall(function() return library.fasc_abi_version end)

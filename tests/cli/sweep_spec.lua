@@ -187,18 +187,29 @@ end)
 
 describe("kill -9", function()
     it("at any moment loses at most the point in flight; --resume completes the record", function()
-        local path = script("fasc.bench.range(1, 12)")
+        local path = script("fasc.bench.range(1, 300)")
         local record = at "r.jsonl"
         local command = shell.command(path, "--output", record, "--resume", "--quiet",
-            unpack(QUICK))
-        shell.sh(([[
-            for i in $(seq 50); do
+            "--warmup-seconds", "0.0001", "--max-seconds", "0.002")
+        -- Each time so late that some points more are done, at a moment that differs each time.
+        local killed = shell.sh(([[
+            for i in $(seq 1 55); do
                 %s >/dev/null 2>&1 &
-                sleep 0.0$((i %% 9 + 1))
-                kill -KILL $!
+                lines=$(cat %s 2>/dev/null | wc -l)
+                tries=0
+                while [ $(cat %s 2>/dev/null | wc -l) -le $lines ] && [ $tries -lt 99 ]; do
+                    sleep 0.00$((i * 7 %% 10))1; tries=$((tries + 1))
+                done
+                kill -KILL $! && echo $(cat %s | wc -l)
                 wait $!
             done 2>/dev/null
-        ]]):format(command))
+        ]]):format(command, shell.quote(record), shell.quote(record), shell.quote(record)))
+        local last, kills = 0, 0
+        for lines in killed.out:gmatch "%d+" do
+            assert.is_true(tonumber(lines) >= last, "a line was lost")
+            last, kills = tonumber(lines), kills + 1
+        end
+        assert.is_true(kills >= 50, kills .. " kills")
         local result = shell.sh(command)
         assert.equal(0, result.code, result.err)
         local seen, records, problems = {}, results.read(record)
@@ -207,7 +218,28 @@ describe("kill -9", function()
             seen[r.point.how] = true
         end
         assert.same({}, problems)
-        assert.equal(12, #records)
+        assert.equal(300, #records)
+    end)
+end)
+
+describe("a disk that fills up", function()
+    it("ends the sweep with the reason; --resume goes on once there is room", function()
+        local path = script("fasc.bench.range(1, 8)")
+        local record = at "r.jsonl"
+        local command = shell.command(path, "--output", record, "--resume", "--quiet",
+            unpack(QUICK))
+        -- A file may grow to 4 blocks of 512 bytes, less than two records.
+        local full = shell.sh("trap '' XFSZ; ulimit -f 4; " .. command)
+        assert.equal(1, full.code)
+        assert.truthy(full.err:find("results: " .. record .. ": File too large", 1, true), full.err)
+        assert.equal(1, select(2, full.err:gsub("\n", "")), full.err)
+        local result = shell.sh(command)
+        assert.equal(0, result.code, result.err)
+        local records, problems = results.read(record)
+        assert.equal(8, #records)
+        assert.equal(1, #problems, "the line that was cut off, and no other")
+        assert.truthy(bench(path, "--output", "/dev/full", "--quiet", unpack(QUICK)).err:find(
+            "/dev/full: No space left on device", 1, true))
     end)
 end)
 
@@ -253,6 +285,36 @@ describe("--isolate", function()
             assert.is_true(r.timing.median > 0)
             assert.equal(0, r.check.failed)
         end
+    end)
+end)
+
+describe("--interleave", function()
+    it("measures another build of the library in turns with this one", function()
+        local other = shell.prefix .. "/lib/libfasc.so"
+        shell.sh(("cp -L %s %s"):format(shell.quote(other), shell.quote(at "libfasc.so")))
+        local record = at "r.jsonl"
+        local result = quick("--axis", "seqlen=33", "--axis", "causal=true", "--axis",
+            "kernel=naive", "--interleave", at "libfasc.so", "--output", record, "--device", "cpu")
+        assert.equal(0, result.code, result.err)
+        local records = results.read(record)
+        assert.same({"this", at "libfasc.so"}, {records[1].point.build, records[2].point.build})
+        assert.equal(records[1].environment.fasc.commit, records[2].build.commit)
+        assert.is_true(records[2].versus.ratio > 0.1 and records[2].versus.ratio < 10)
+        assert.is_true(records[2].versus.low <= records[2].versus.ratio)
+        assert.equal(0, records[2].check.failed)
+        assert.truthy(result.out:find("times build=this", 1, true), result.out)
+    end)
+
+    it("says why another library cannot be", function()
+        local result = quick("--no-output", "--interleave", "/nowhere/libfasc.so")
+        assert.equal(1, result.code)
+        assert.truthy(result.err:find("/nowhere/libfasc.so: cannot open", 1, true), result.err)
+        result = quick("--no-output", "--interleave", "seqlne")
+        assert.equal(2, result.code)
+        assert.truthy(result.err:find("unknown axis 'seqlne'; did you mean 'seqlen'?", 1, true))
+        result = quick("--no-output", "--interleave", "kernel", "--isolate")
+        assert.equal(2, result.code)
+        assert.truthy(result.err:find("exclude each other", 1, true), result.err)
     end)
 end)
 

@@ -349,3 +349,101 @@ describe("the record of a sweep", function()
         assert.same({"ok"}, statuses(rows))
     end)
 end)
+
+describe("the inputs of a sweep", function()
+    local inputs = fasc.bench.inputs
+    local FILE = "tests/data/gpt-d64-layer3-n128.qkv.safetensors"
+
+    it("may come from a file, repeated along heads and tokens", function()
+        local file = fasc.open(FILE)
+        for _, name in ipairs {"q", "k"} do
+            local source = file:read("layers.3." .. name):to {dtype = "f32", device = "cpu"}
+            local heads = source.shape[2]
+            local t = inputs.make("file", name, {2, heads + 3, 300, 64},
+                {dtype = "f32", seed = 1}, {inputs_file = FILE .. ":0"}):to "cpu"
+            assert.same({2, heads + 3, 300, 64}, t.shape)
+            for _, at in ipairs {{0, 0, 0, 0}, {1, heads + 2, 299, 63}, {0, heads, 128, 5}} do
+                local b, h, n, d = unpack(at)
+                assert.equal(source:get(0, h % heads, n % 128, d), t:get(b, h, n, d))
+            end
+        end
+    end)
+
+    it("from a file that cannot be used are an error with the reason", function()
+        local function make(file, head_dim)
+            return inputs.make("file", "q", {1, 1, 8, head_dim}, {dtype = "f32", seed = 1},
+                {inputs_file = file})
+        end
+        raises("EINVAL", "--inputs-file names none", make, "", 64)
+        raises("EUNSUPPORTED", "head_dim 32 is asked for", make, FILE, 32)
+        raises("EINVAL", "there are 1 layers", make, FILE .. ":7", 64)
+        raises("EIO", "nowhere", make, "nowhere.safetensors", 64)
+    end)
+
+    it("take turns with cache=rotate, each on tensors of its own", function()
+        local made = 0
+        local rows = run(copies {setup = function(point)
+            made = made + 1
+            return support.randn({2^20 * point.size}, {seed = 1})
+        end}, "--axis", "cache=rotate", "--axis", "size=8", "--axis", "dtype=f32")
+        assert.equal("ok", rows[1].status, rows[1].reason)
+        assert.equal(made, rows[1].timing.rotate)
+        assert.is_true(made >= 2)
+        assert.equal(0, rows[1].timing.batch % made)
+    end)
+
+    it("too small to exceed the caches are unsupported with cache=rotate", function()
+        local rows = run(copies(), "--axis", "cache=rotate", "--axis", "size=10")
+        assert.same({"unsupported", "unsupported"}, statuses(rows))
+        assert.matches("copies of the inputs would be needed", rows[1].reason)
+    end)
+end)
+
+describe("points measured in turns", function()
+    it("are all checked, timed and compared with the first", function()
+        local rows, status, lines = run(copies(), "--interleave", "dtype", "--axis", "size=1000")
+        assert.equal(0, status)
+        assert.same({"ok", "ok"}, statuses(rows))
+        assert.is_nil(rows[1].versus)
+        local v = rows[2].versus
+        assert.matches("dtype=f16", v.first)
+        assert.is_true(v.ratio.low <= v.ratio.ratio and v.ratio.ratio <= v.ratio.high)
+        assert.equal(rows[1].timing.n, #rows[1].timing.samples)
+        assert.equal(1, #column(lines, "^f32 .* times dtype=f16 %("))
+    end)
+
+    it("leave out the one that is wrong, and go on", function()
+        local rows = run(copies {check = function(point, _, op)
+            if point.dtype == "f16" then
+                op.outputs.dst:fill(3)
+            end
+            return op:check()
+        end}, "--interleave", "dtype", "--axis", "size=1000")
+        assert.same({"wrong", "ok"}, statuses(rows))
+        assert.is_nil(rows[1].timing)
+        assert.is_true(rows[2].timing.median > 0)
+    end)
+end)
+
+describe("defaults that a GPU has of its own", function()
+    it("hold there and nowhere else, and yield to the command line", function()
+        local seen
+        local function sweep(...)
+            run(copies {
+                axes = {{"size", {1, 2}, "elements", gpu = {3}}},
+                options = {{"heads", 5, "heads", gpu = 7}},
+                setup = function(point, o)
+                    seen[#seen + 1] = ("%d/%d"):format(point.size, o.heads)
+                    return support.ones {point.size}
+                end,
+                op = function(_, src) return fasc.op.copy(src, fasc.empty_like(src)) end,
+            }, ...)
+        end
+        seen = {}
+        sweep()
+        assert.same(fasc.device().name == "cpu" and {"1/5", "2/5"} or {"3/7"}, seen)
+        seen = {}
+        sweep("--axis", "size=4", "--heads", "1")
+        assert.same({"4/1"}, seen)
+    end)
+end)
