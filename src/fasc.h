@@ -462,7 +462,7 @@ typedef struct fasc_compile_report {
 } fasc_compile_report;
 
 /* Compiles shipped GPU configurations; needs no GPU. archs: "sm_90a,sm_80" = all that run there;
- * NULL = each for the GPUs that choose it first. *count: how many there are; report, if not NULL,
+ * NULL = each for the architectures that it is checked on. *count: how many there are; report, if not NULL,
  * receives number `index` of them, compiled (or from the cache). FASC_OK means that the report
  * holds; look at report->failed. FASC_EUNSUPPORTED: no CUDA backend here. FASC_EINVAL: index or an
  * architecture is unknown. */

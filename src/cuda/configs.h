@@ -4,10 +4,13 @@
 
 #include "backend.h"
 
+/* The architectures that have a flash kernel of their own. */
+#define FASC_CUDA_HOMES "sm_90a,sm_80"
+
 typedef struct fasc_cuda_config {
     const char *source;
-    const char *home; /* where it is the first choice (compiled when no architecture is named); NULL
-                         = everywhere */
+    const char *home; /* "sm_80,sm_90a": what it is compiled for when no architecture is named; NULL
+                         = FASC_CUDA_HOMES */
     const char *arch; /* the only one that it is for; NULL = any */
     char macros[192];
 } fasc_cuda_config;

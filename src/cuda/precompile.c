@@ -6,7 +6,8 @@
 #include "cuda/cuda.h"
 #include "cuda/jit.h"
 
-#define ALL_ARCHS "sm_90a,sm_80"
+/* Where something is compiled when no architecture is named. */
+#define ALL_ARCHS FASC_CUDA_HOMES ",sm_89,sm_120"
 
 /* The next name of a comma-separated list into arch; false at its end. */
 static bool next_arch(const char **list, char arch[16])
@@ -41,12 +42,25 @@ static fasc_status check_archs(const char *list)
                                    list, ALL_ARCHS);
 }
 
+static bool contains(const char *list, const char *arch)
+{
+    char at_arch[16];
+    while (next_arch(&list, at_arch)) {
+        if (strcmp(at_arch, arch) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether a configuration is compiled for arch: where it can be when the caller named the
- * architectures, else where it serves first. */
+ * architectures, else at its homes. */
 static bool is_wanted(const fasc_cuda_config *config, const char *arch, bool named)
 {
-    const char *only = named ? config->arch : config->home;
-    return !only || strcmp(only, arch) == 0;
+    if (named) {
+        return !config->arch || strcmp(config->arch, arch) == 0;
+    }
+    return contains(config->home ? config->home : FASC_CUDA_HOMES, arch);
 }
 
 /* Number `index` of the products into *found; *count: how many there are. */

@@ -47,8 +47,8 @@ static const option_row OPTIONS[] = {
     {OPT_LIST_DEVICES, "--list-devices", NULL,
      "print the devices, or why there are none, and stop"},
     {OPT_PRECOMPILE, "--precompile", NULL,
-     "compile every GPU kernel that ships, for the GPUs that choose it\n"
-     "first or those given in place of a script (sm_90a,sm_80), print\n"
+     "compile every GPU kernel that ships, for the GPUs that it is\n"
+     "checked on or those given in place of a script (sm_90a,sm_80), print\n"
      "registers, shared memory and warnings, and stop; needs no GPU"},
     {OPT_VERSION, "--version", NULL, "print versions and stop"},
     {OPT_HELP, "--help", NULL, "print this and stop"},

@@ -87,6 +87,7 @@ static bool print_row(const row *r)
 static int print_rows(void)
 {
     int failed = 0, compiled = 0;
+    double seconds = 0, longest = 0;
     for (int32_t i = 0; i < work.count; i++) {
         row *r = &work.rows[i];
         pthread_mutex_lock(&work.lock);
@@ -96,8 +97,11 @@ static int print_rows(void)
         pthread_mutex_unlock(&work.lock);
         failed += print_row(r);
         compiled += r->status == FASC_OK && strcmp(r->report.cache, "hit") != 0;
+        seconds += r->report.seconds;
+        longest = r->report.seconds > longest ? r->report.seconds : longest;
         fflush(stdout);
     }
+    printf("compiling them takes %.0f s of one core, the longest %.1f s\n", seconds, longest);
     printf("%d configurations: %d compiled, %d from the cache, %d failed\n", (int)work.count,
            compiled, (int)work.count - compiled, failed);
     return failed;
