@@ -64,8 +64,8 @@ local function result_index(_, name)
     end
 end
 
--- The metatable carries how the result was made, for fasc.check; not the inputs, which would live
--- as long as the result.
+-- The metatable carries how the result was made, for fasc.check and fasc.op.of; the inputs only
+-- weakly, or they would live as long as the result.
 local function new_result(call, plan)
     local result = {plan = plan, seed = call.seed, offset = call.offset}
     for name, t in pairs(call.outputs) do
@@ -77,6 +77,8 @@ local function new_result(call, plan)
         __tostring = result_text,
         origin = {
             args = call.args, kernel = call.kernel, outputs = call.outputs, mask = call.inputs.mask,
+            inputs = setmetatable({q = call.inputs.q, k = call.inputs.k, v = call.inputs.v},
+                {__mode = "v"}),
         },
     })
 end

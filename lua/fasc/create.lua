@@ -90,6 +90,7 @@ function M.empty(shape, opts)
     return (make("empty", shape, opts, EMPTY))
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param opts fasc.CreateOptions?
 ---@return fasc.Tensor
@@ -105,6 +106,7 @@ function M.zeros(shape, opts)
     return make("zeros", shape, opts, EMPTY):fill(0)
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param opts fasc.CreateOptions?
 ---@return fasc.Tensor
@@ -120,6 +122,7 @@ function M.ones(shape, opts)
     return make("ones", shape, opts, EMPTY):fill(1)
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param opts fasc.CreateOptions?
 ---@return fasc.Tensor
@@ -135,6 +138,7 @@ function M.rand(shape, opts)
     return fill_uniform(make("rand", shape, opts, RAND))
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param opts fasc.RandOptions?
 ---@return fasc.Tensor
@@ -151,6 +155,7 @@ function M.randn(shape, opts)
     return fill_normal(make("randn", shape, opts, RANDN))
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param opts fasc.RandOptions?
 ---@return fasc.Tensor
@@ -168,6 +173,7 @@ function M.full(shape, x, opts)
     return make("full", shape, opts, EMPTY):fill(x)
 end
 
+--- The same with the shape, and unless the options say otherwise the dtype and device, of t.
 ---@param t fasc.Tensor
 ---@param x number
 ---@param opts fasc.CreateOptions?

@@ -66,6 +66,8 @@ local fasc = {
     open = files.open,
     heatmap = require("fasc.heatmap").heatmap,
     head_map = require("fasc.head_map").head_map,
+    heat = require("fasc.heat").heat,
+    show = require("fasc.heat").show,
 
     op = require "fasc.op",
     time = timing.time,

@@ -14,6 +14,8 @@ local M = {open = files.open}
 
 -- ---- loading ----------------------------------------------------------------------------------
 
+---@class fasc.LoadOptions : fasc.ReadOptions
+---@field names string[]|string|nil the tensors to load, by name or by pattern; default: all
 local LOAD = {names = {is = "table|string"}}
 for name, rule in pairs(files.READ) do
     LOAD[name] = rule
@@ -35,8 +37,7 @@ end
 ---     local t, metadata = fasc.load("qkv.safetensors", {names = {"layers.0.*"}, dtype = "f32"})
 ---     local map = fasc.load("map.npy")
 ---@param path string
----@param opts {names: string[]|string|nil, dtype: string?, device: string|fasc.Device|nil,
----             layout: string?, as: string?, map: boolean?}?
+---@param opts fasc.LoadOptions?
 ---@return table<string, fasc.Tensor>|fasc.Tensor
 ---@return table<string, string> metadata
 function M.load(path, opts)

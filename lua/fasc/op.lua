@@ -4,13 +4,16 @@ local fasc_ffi = require "fasc.ffi"
 local attention = require "fasc.attention"
 local devices = require "fasc.device"
 local dtypes = require "fasc.dtype"
+local errors = require "fasc.errors"
+local kernels = require "fasc.kernels"
 local libraries = require "fasc.library"
 local matmul = require "fasc.matmul"
 local memory = require "fasc.memory"
+local plans = require "fasc.plan"
 local tensors = require "fasc.tensor"
 local verify = require "fasc.verify"
 
-local C = fasc_ffi.C
+local ffi, C = fasc_ffi.ffi, fasc_ffi.C
 
 local M = {}
 
@@ -66,6 +69,36 @@ function M.attention(q, k, v, opts)
         args = call.args, call = call, outputs = call.outputs, device = q.device,
         plan = plan, flops = plan.flops, bytes = plan.bytes, dtype = q.dtype,
         q = q, k = k, v = v, opts = opts or {},
+    })
+end
+
+--- The call that gave a result of fasc.attention, again on the same tensors; nil when q, k or v is
+--- gone. `kernel` replaces the configuration: {} is the library's choice.
+---@param result fasc.AttentionResult
+---@param kernel fasc.KernelConfig?
+---@return fasc.Op?
+function M.of(result, kernel)
+    local origin = attention.origin(result)
+    if not origin then
+        errors.usage("of: result: must be a result of fasc.attention")
+    end
+    local inputs, args = origin.inputs, ffi.new("fasc_attention_args", origin.args)
+    for name, handle in pairs {q = args.q, k = args.k, v = args.v} do
+        if handle ~= nil and not (inputs[name] and inputs[name]._handle) then
+            return nil
+        end
+    end
+    local keep = {inputs.q, inputs.k, inputs.v, origin}
+    if kernel then
+        args.kernel = ffi.new "fasc_kernel_config"
+        keep[5] = kernels.configure("of", inputs.q.device, kernel, args.kernel)
+    end
+    local struct = plans.struct()
+    errors.check(C.fasc_attention_query(args, struct))
+    local plan = plans.from(struct)
+    return new("attention", C.FASC_OP_ATTENTION, {
+        args = args, keep = keep, outputs = origin.outputs, device = inputs.q.device, plan = plan,
+        flops = plan.flops, bytes = plan.bytes, dtype = inputs.q.dtype,
     })
 end
 

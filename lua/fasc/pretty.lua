@@ -4,6 +4,7 @@ local M = {}
 
 local DEPTH = 4 -- tables inside tables that are opened
 local ITEMS = 40 -- entries shown of one table
+local LINES = 100 -- lines shown of one value
 local INDENT = "    "
 
 local RESERVED = {}
@@ -105,7 +106,22 @@ function format(value, state)
     return tostring(value)
 end
 
---- The value as text; strings alone stay as they are, inside tables they are quoted.
+-- The first lines of a text, and how many there are more.
+local function cut(text)
+    local _, lines = text:gsub("\n", "\n")
+    if lines < LINES then
+        return text
+    end
+    local at = 0
+    for _ = 1, LINES do
+        at = text:find("\n", at + 1, true)
+    end
+    return ("%s\n... (%d more lines; print the parts to see all)"):format(text:sub(1, at - 1),
+        lines + 1 - LINES)
+end
+
+--- The value as text, at most 100 lines of a table; strings alone stay as they are, inside tables
+--- they are quoted.
 ---@param value any
 ---@param width number? columns to keep to; default 80
 ---@return string
@@ -113,7 +129,8 @@ function M.format(value, width)
     if type(value) == "string" then
         return value
     end
-    return format(value, {open = {}, depth = 0, width = width or 80})
+    local text = format(value, {open = {}, depth = 0, width = width or 80})
+    return type(value) == "table" and not has_tostring(value) and cut(text) or text
 end
 
 return M

@@ -1,8 +1,11 @@
--- repl.lua - the prompt: reads lines until they make a chunk, runs it, prints what it returns.
+-- repl.lua - the prompt: reads lines until they make a chunk, runs it, prints what it returns and
+-- keeps it in _, unless a ; ends it. Lines that begin with ? or % are commands (commands.lua).
 -- fasc-bench hands it the editor (src/host/repl.c), which reads lines and makes protected calls.
+local commands = require "fasc.commands"
 local complete = require "fasc.complete"
 local host = require "fasc.host"
 local pretty = require "fasc.pretty"
+local trial = require "fasc.trial"
 
 local M = {}
 
@@ -47,9 +50,13 @@ function M.show(width, ...)
     return table.concat(texts, separator)
 end
 
--- Reads one chunk: nil at the end of input, false when it was interrupted or is no Lua.
-local function read_chunk(editor, key)
+-- Reads one chunk, or a command's line: nil at the end of input, false when it was interrupted or
+-- is no Lua; and whether its results are not to be shown.
+local function read_chunk(editor)
     local text, chunk, message, incomplete
+    local function key(typed)
+        return complete.complete(typed, host.width(), _G, text)
+    end
     repeat
         local line, why = editor.read(text and CONTINUED or PROMPT, key)
         if why == "interrupted" then
@@ -60,26 +67,42 @@ local function read_chunk(editor, key)
         elseif line:find "%S" then
             editor.remember(line)
         end
+        local command = not text and commands.parse(line, M.compile)
+        if command then
+            return command, line:find ";%s*$" ~= nil
+        end
         text = text and text .. "\n" .. line or line
         chunk, message, incomplete = M.compile(text)
     until not incomplete
     if not chunk then
         io.stderr:write(message, "\n")
     end
-    return chunk or false
+    return chunk or false, text:find ";%s*$" ~= nil
 end
 
-local function finish(editor, ok, ...)
+local function show_all(...)
+    local text = M.show(host.width() or 80, ...)
+    local trials = {text}
+    for i = 1, select("#", ...) do
+        trials[#trials + 1] = trial.report((select(i, ...)))
+    end
+    return table.concat(trials, "\n")
+end
+
+local function finish(editor, quiet, ok, ...)
     if not ok then
         io.stderr:write((...) or "")
     elseif select("#", ...) > 0 then
-        -- A __tostring that fails is the user's error as well.
-        local values, n = {...}, select("#", ...)
-        local shown, text = editor.call(function()
-            return M.show(host.width() or 80, unpack(values, 1, n))
-        end)
-        local out = shown and io.stdout or io.stderr
-        out:write(text or "", shown and "\n" or "")
+        rawset(_G, "_", (...))
+        if not quiet then
+            -- A __tostring that fails is the user's error as well.
+            local values, n = {...}, select("#", ...)
+            local shown, text = editor.call(function()
+                return show_all(unpack(values, 1, n))
+            end)
+            local out = shown and io.stdout or io.stderr
+            out:write(text or "", shown and "\n" or "")
+        end
     end
     io.stdout:flush()
 end
@@ -100,17 +123,14 @@ end
 ---@param editor fasc.LineEditor
 function M.run(editor)
     open_globals()
-    local function key(text)
-        return complete.complete(text, host.width())
-    end
     if editor.terminal then
-        print(("fasc %s: TAB completes, Ctrl-C stops, Ctrl-D leaves")
+        print(("fasc %s: ? helps, TAB completes, Ctrl-C stops, Ctrl-D leaves")
             :format(host.version))
     end
     while true do
-        local chunk = read_chunk(editor, key)
+        local chunk, quiet = read_chunk(editor)
         if chunk then
-            finish(editor, editor.call(chunk))
+            finish(editor, quiet, editor.call(chunk))
         elseif chunk == nil then
             return
         end

@@ -76,6 +76,10 @@ int host_run_file(lua_State *L, const char *path, const host_options *options);
 void host_modules_install(lua_State *L, const host_options *options);
 void host_module_install(lua_State *L, const host_options *options);
 
+/* Push an embedded file's text (nil: there is none of that name); the list of their names. */
+int host_push_source(lua_State *L, const char *name);
+int host_push_source_names(lua_State *L);
+
 /* Makes a folder and those above it where they are missing. Returns 0 or an errno. */
 int host_make_folders(const char *path);
 

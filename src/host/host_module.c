@@ -9,8 +9,12 @@
  *   host.isatty(name)  boolean      is "stdin", "stdout" or "stderr" a terminal?
  *   host.width()       integer|nil  columns of the terminal at stdout or stderr; nil at none
  *   host.mkdir(path)   true | nil, message   makes a folder and those above it
+ *   host.list(path)    string[] | nil, message   names in a folder, folders with a slash behind
+ *   host.sources()     string[]     names of the embedded files, "lua/fasc/op.lua"
+ *   host.source(name)  string|nil   the text of one
  *   host.interrupted() boolean      has SIGINT asked to stop? (the run will exit with 130)
  */
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -78,6 +82,38 @@ static int host_mkdir(lua_State *L)
     return 1;
 }
 
+static int host_list(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+    if (!dir) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "%s: %s", path, strerror(errno));
+        return 2;
+    }
+    lua_newtable(L);
+    while ((entry = readdir(dir))) {
+        struct stat info;
+        bool folder = fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 && S_ISDIR(info.st_mode);
+        lua_pushfstring(L, folder ? "%s/" : "%s", entry->d_name);
+        lua_rawseti(L, -2, ++count);
+    }
+    closedir(dir);
+    return 1;
+}
+
+static int host_source(lua_State *L)
+{
+    return host_push_source(L, luaL_checkstring(L, 1));
+}
+
+static int host_sources(lua_State *L)
+{
+    return host_push_source_names(L);
+}
+
 static int host_lua_interrupted(lua_State *L)
 {
     lua_pushboolean(L, host_interrupted());
@@ -88,6 +124,9 @@ static const luaL_Reg FUNCTIONS[] = {
     {"isatty", host_isatty},
     {"width", host_width},
     {"mkdir", host_mkdir},
+    {"list", host_list},
+    {"source", host_source},
+    {"sources", host_sources},
     {"interrupted", host_lua_interrupted},
     {NULL, NULL},
 };

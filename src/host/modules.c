@@ -29,6 +29,28 @@ static const struct fasc_embedded *find_embedded(const char *name)
     return NULL;
 }
 
+int host_push_source(lua_State *L, const char *name)
+{
+    const struct fasc_embedded *file = find_embedded(name);
+    if (file) {
+        lua_pushlstring(L, file->text, file->size);
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+int host_push_source_names(lua_State *L)
+{
+    int count = 0;
+    lua_newtable(L);
+    for (const struct fasc_embedded *file = fasc_embedded_lua; file->name; file++) {
+        lua_pushstring(L, file->name);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
 static int cdef_loader(lua_State *L)
 {
     const struct fasc_embedded *header = find_embedded(HEADER_NAME);

@@ -168,7 +168,8 @@ void host_options_print_help(void)
     printf(
         "Usage: " HOST_NAME " [options] [script.lua [arguments...]]\n"
         "\n"
-        "Runs a Lua script with the fasc library. A word without a slash that is no file here names\n"
+        "Runs a Lua script with the fasc library. A word without a slash that is no file here "
+        "names\n"
         "one of the scripts that come with fasc; - is the standard input. At a terminal, without\n"
         "CODE and script, it opens a prompt.\n"
         "\n"

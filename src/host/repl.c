@@ -62,6 +62,10 @@ static char *prompt_text(EditLine *edit)
 
 static void open_editor(void)
 {
+    static const char *const ARROW[][2] = {{"\\e[A", "ed-search-prev-history"},
+                                           {"\\eOA", "ed-search-prev-history"},
+                                           {"\\e[B", "ed-search-next-history"},
+                                           {"\\eOB", "ed-search-next-history"}};
     editor.edit = el_init(HOST_NAME, stdin, stdout, stderr);
     if (!editor.edit) {
         return;
@@ -72,6 +76,9 @@ static void open_editor(void)
     el_set(editor.edit, EL_ADDFN, "fasc-complete", "Complete a name", complete);
     el_set(editor.edit, EL_BIND, "^I", "fasc-complete", NULL);
     el_set(editor.edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    for (size_t i = 0; i < sizeof ARROW / sizeof *ARROW; i++) { /* lines that begin alike */
+        el_set(editor.edit, EL_BIND, ARROW[i][0], ARROW[i][1], NULL);
+    }
     host_history_open(editor.edit);
     el_source(editor.edit, NULL); /* the user's ~/.editrc */
 }
