@@ -77,6 +77,7 @@ local function new_result(call, plan)
         __tostring = result_text,
         origin = {
             args = call.args, kernel = call.kernel, outputs = call.outputs, mask = call.inputs.mask,
+            tuned = call.tuned,
             inputs = setmetatable({q = call.inputs.q, k = call.inputs.k, v = call.inputs.v},
                 {__mode = "v"}),
         },

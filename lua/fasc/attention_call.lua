@@ -11,6 +11,7 @@ local plans = require "fasc.plan"
 local random = require "fasc.random"
 local shapes = require "fasc.shape"
 local tensors = require "fasc.tensor"
+local tuned = require "fasc.tuned"
 
 local ffi, C = fasc_ffi.ffi, fasc_ffi.C
 
@@ -220,6 +221,7 @@ end
 ---@field made fasc.Tensor[] those outputs that the call made itself
 ---@field inputs table<string, fasc.Tensor> q, k, v, mask; kept as long as the call
 ---@field kernel table the configuration, whose strings args points into
+---@field tuned table? the one that the user's file has for such a problem (see tuned.lua)
 ---@field seed number?   of dropout, drawn or given
 ---@field offset number?
 local Call = {}
@@ -392,6 +394,9 @@ local function build(name, q, k, v, opts, allocate)
     local set = wanted(name, opts)
     set_statistics(self, name, opts, set)
     add_outputs(self, opts, set, allocate)
+    if opts.kernel == nil then
+        tuned.apply(self)
+    end
     return self
 end
 
@@ -435,7 +440,7 @@ end
 function Call:plan()
     local plan = plans.struct()
     errors.check(C.fasc_attention_query(self.args, plan))
-    return plans.from(plan)
+    return tuned.explain(self, plans.from(plan))
 end
 
 --- What the compiler says of what would run.
@@ -455,7 +460,7 @@ function Call:run()
         self:free()
         error(err, 0)
     end
-    return plans.from(plan)
+    return tuned.explain(self, plans.from(plan))
 end
 
 --- Frees the outputs that the call made.

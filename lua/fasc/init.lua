@@ -59,6 +59,7 @@ local fasc = {
     kernels = require("fasc.kernels").list,
     plan = attention.plan,
     inspect = attention.inspect,
+    tune = require("fasc.tune").tune,
     check = require("fasc.check").check,
 
     load = files.load,

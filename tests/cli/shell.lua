@@ -28,13 +28,14 @@ function M.read(path)
     return text or ""
 end
 
---- Runs a shell command: {code =, out =, err =}. It is killed (code 137) if it takes a minute.
+--- Runs a shell command: {code =, out =, err =}. It is killed (code 137) if it takes a minute. The
+--- user's configuration is out of its reach.
 ---@param command string
 ---@param stdin string?
 function M.sh(command, stdin)
     local base = os.tmpname()
     M.write(base .. ".in", stdin or "")
-    local status = os.execute(("timeout -s KILL 60 sh -c %s <%s.in >%s.out 2>%s.err"):format(
+    local status = os.execute(("XDG_CONFIG_HOME=/dev/null timeout -s KILL 60 sh -c %s <%s.in >%s.out 2>%s.err"):format(
         M.quote(command), base, base, base))
     local result = {
         code = math.floor(status / 256),

@@ -13,3 +13,4 @@ for file in lfs.dir(folder .. "/../../lua/fasc") do
     end
 end
 require "support"
+require("fasc.tuned").ignore() -- what the user has kept is no part of the tests
