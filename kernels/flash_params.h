@@ -32,6 +32,8 @@ typedef struct fasc_flash_params {
     int32_t out_f32, scores_f32;          /* stored as f32 instead of q's dtype */
     int32_t out_store, scores_store;      /* FASC_STORE_... */
     int32_t section;                      /* heads whose K and V share L2; see tile order */
+    float unit;      /* S of one in what the softmax works on: |scale|, or 1 with a mask tensor */
+    float unit_log2; /* the same times log2(e), at least the smallest normal number */
 } fasc_flash_params;
 
 #endif

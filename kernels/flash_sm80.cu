@@ -5,38 +5,42 @@
 // in one pass over the keys, with S stored on the way when it is wanted. f16 or bf16 in, float32
 // accumulation. Query i sees key j iff i + lo <= j <= i + hi and j < Nk.
 //
-// Tile       A block owns BLOCK_M query rows of one (batch, head) and walks the keys BLOCK_N at a
-// time.
-//            Each of its WARPS warps owns MT = BLOCK_M / (16 WARPS) row tiles of 16 and all BLOCK_N
-//            keys of a step: S, P and O never leave the warp's registers, except for the stores.
-// Loads      All threads copy Q once and K, V tiles STAGES deep with cp.async (16 bytes; zero
-// beyond the
-//            ends and beyond head_dim). STAGES = 1 keeps one K and one V buffer and hides each load
-//            under the other's product; STAGES >= 2 loads whole steps ahead and needs one barrier a
-//            step.
-// Softmax    Base 2, scale log2(e) in one FFMA. The maximum that exponents are taken against
-// follows the
-//            true one only when that has grown by 2^8: O is then rarely rescaled (float32 has the
-//            room), and all rows of a step are corrected exactly when it happens.
-// Scores     Each warp passes 16 x BLOCK_N scores through its own shared memory and stores full
-// 16-byte
-//            pieces of rows. Tiles that no query of the block sees: `logits` still takes Q K^T
-//            there; `masked` and `probs` are filled without it. `probs` walks the visible keys
-//            twice: once for the row statistics, once for P and P V.
-// Masked     Only tiles that the band or the end of the keys cuts are masked. There, NaN and
-// infinities of tiles      V reach rows that do not see them (0 * inf): such rows are found at the
-// end and summed again. Order      Blocks are numbered so that one section's heads (K and V fit in
-// L2) run together, rows with
-//            the most visible keys first.
+// Tile: a block owns BLOCK_M query rows of one (batch, head) and walks the keys BLOCK_N at a time.
+// Each of its WARPS warps owns MT = BLOCK_M / (16 WARPS) row tiles of 16 and all BLOCK_N keys of a
+// step: S, P and O never leave the warp's registers. Two row tiles a warp halve what K and V cost
+// in shared-memory reads.
 //
-// Shared memory: Q [BLOCK_M] | K [STAGES][BLOCK_N] | V [STAGES][BLOCK_N] | per warp 16 x BLOCK_N
-// scores (as tiles of 64-column panels, see sm80_mma.cuh). O leaves through Q's place.
+// Loads: all threads copy Q once and K, V tiles with cp.async (16 bytes; zero beyond the ends and
+// beyond head_dim). STAGES = 1 keeps one K and one V buffer and hides each load under the other's
+// product; STAGES = 2 loads whole steps ahead and needs one barrier a step.
 //
-// Ideas: FlashAttention-2 (Dao, 2023) for the loop and the work split; the lazy rescale is
-// FlashAttention-4's.
+// Softmax: base 2, scale log2(e) in one FFMA. O is rescaled only when some row's maximum has grown.
+// Exponentials of 16 keys come just before the product that takes them, so that they run beside the
+// product of the 16 keys before.
 //
-// Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 16), BLOCK_M, BLOCK_N (multiple of 16), STAGES,
-// WARPS, SCORES (FASC_SCORES_...), WANT_OUT (0, 1).
+// Scores: the order of keys in both products is chosen such that each lane holds 16 neighbouring
+// bytes of a row of scores (LANE_KEYS), which it stores from its registers. Tiles that no query of
+// the block sees: `logits` still takes Q K^T there; `masked` and `probs` are filled without it.
+// `probs` walks the visible keys twice: once for the row statistics, once for P and P V.
+//
+// Masks: only tiles that the band or the end of the keys cuts are masked. There, NaN and infinities
+// of V reach rows that do not see them (0 * inf): such rows are found at the end and summed again.
+//
+// Order: blocks are numbered so that one section's heads (K and V fit in L2) run together, rows
+// with the most visible keys first.
+//
+// Registers are what limits the tile. Uniform numbers are therefore parameters or lie in uniform
+// registers, what a thread needs once a step lies in shared memory (KEPT_...), and what only rare
+// paths need is made there again.
+//
+// Shared memory: Q [BLOCK_M] | K [STAGES][BLOCK_N] | V [STAGES][BLOCK_N] (tiles of 64-column
+// panels, see sm80_mma.cuh) | KEPT numbers a thread. O leaves through Q's place.
+//
+// Ideas: FlashAttention-2 (Dao, 2023) for the loop and the work split.
+//
+// Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 16), BLOCK_M, BLOCK_N (multiple of 32), STAGES,
+// WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), WANT_OUT (0, 1), EXTRAS (0, 1: a mask tensor;
+// and `out` may be NULL although WANT_OUT).
 
 #include "flash_common.cuh"
 #include "flash_params.h"
@@ -49,62 +53,54 @@
 #include "sm80_stores.cuh"
 #include "softmax.cuh"
 
-// What the registers of S hold: raw products, whose order a negative scale turns (they are negated
-// then, and |scale| is used); with a mask tensor, S itself.
-__device__ __forceinline__ float score_unit(const fasc_flash_params &p)
-{
-    return p.mask.data ? 1.0f : fabs_f32(p.scale);
-}
-
-// Powers of two in one of them. A scale of 0 would turn hidden -inf into NaN: the smallest normal
-// number does as well.
-__device__ __forceinline__ float score_log2(const fasc_flash_params &p)
-{
-    return fmaxf(score_unit(p) * LOG2_E, 1.17549435e-38f);
-}
-
 // The buffer of key tile j.
-__device__ __forceinline__ int buffer(int j)
+__device__ __forceinline__ uint32_t buffer(int j)
 {
-    return STAGES > 1 ? j % STAGES : 0;
+    return (uint32_t)j % STAGES;
 }
 
-// The columns of the tile at key0 that a lane's two rows of row tile mt see, from its first column
-// on.
-__device__ __forceinline__ Visible visible_columns(const fasc_flash_params &p, const Block &b,
-                                                   int mt, int key0)
+// Hides the columns of the tile at key0 that a row does not see.
+__device__ __forceinline__ void hide(float (&s)[4 * NT], const fasc_flash_params &p, const Block &b,
+                                     int mt, int key0)
 {
-    Visible v;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        visible_keys(p, fragment_row(b, mt, half), &v.first[half], &v.last[half]);
-        v.first[half] -= key0 + fragment_col(b, 0, 0);
-        v.last[half] -= key0 + fragment_col(b, 0, 0);
+        int first, last;
+        visible_keys(p, fragment_row(b, mt, half), &first, &last);
+        first -= key0 + lane_key(b);
+        last -= key0 + lane_key(b);
+#pragma unroll
+        for (int i = 0; i < 4 * NT; i++) {
+            if ((i >> 1 & 1) == half) {
+                s[i] = key_of(i) >= first && key_of(i) <= last ? s[i] : -INFINITY_F32;
+            }
+        }
     }
-    return v;
 }
 
 // Turns raw scores of the tile at key0 into S with what the mask tensor adds: in units of S from
-// here on. What it adds is held above -2e38, so that S in powers of two stays finite.
+// here on (with a negative scale Q is negated, and |scale| used, everywhere). What it adds is held
+// above -2e38, so that S in powers of two stays finite.
 __device__ __forceinline__ void add_mask(float (&s)[4 * NT], const fasc_flash_params &p,
                                          const Block &b, int mt, int key0)
 {
+    const Block from = this_block(p);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int row = fragment_row(b, mt, half);
         const int64_t at =
-            b.batch * p.mask.stride[0] + b.head * p.mask.stride[1] + row * p.mask.stride[2];
+            from.batch * p.mask.stride[0] + from.head * p.mask.stride[1] + row * p.mask.stride[2];
 #pragma unroll
         for (int nt = 0; nt < NT; nt++) {
 #pragma unroll
             for (int e = 0; e < 2; e++) {
-                const int key = key0 + fragment_col(b, nt, e);
-                float &x = s[4 * nt + 2 * half + e];
+                const int i = 4 * nt + 2 * half + e, key = key0 + lane_key(b) + key_of(i);
+                float &x = s[i];
                 if (row < p.seqlen_q && key < p.seqlen_k) {
                     const float added = mask_value(p.mask, at, key);
                     x = added == -INFINITY_F32
                             ? -INFINITY_F32
-                            : fma_f32(x, p.scale, added < -2e38f ? -2e38f : added);
+                            : fma_f32(x, fabs_f32(p.scale), added < -2e38f ? -2e38f : added);
                 }
             }
         }
@@ -121,6 +117,21 @@ __device__ __forceinline__ void probabilities(float (&s)[4 * NT], const float (&
     }
 }
 
+// P of 16 keys, not yet divided by its sum: packed for the second product, and added to the sum.
+template <int N>
+__device__ __forceinline__ void exponentials(float (&s)[N], RowState &r, const float (&offset)[2],
+                                             float c, int kk, uint32_t (&a)[4])
+{
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        const int i = 8 * kk + 2 * n, half = n & 1;
+        s[i] = exp2_approx(fma_f32(s[i], c, -offset[half]));
+        s[i + 1] = exp2_approx(fma_f32(s[i + 1], c, -offset[half]));
+        r.sum[half] += s[i] + s[i + 1];
+        a[n] = pack_16(s[i], s[i + 1]);
+    }
+}
+
 // One walk over the key tiles. STATISTICS: only the rows' maxima and sums (first half of `probs`);
 // else everything, and for `probs` lse2 holds the rows' LSE in powers of two.
 template <bool STATISTICS>
@@ -133,23 +144,98 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     // `logits` are wanted everywhere, all else only where a query sees keys.
     const int begin = SCORES == FASC_SCORES_LOGITS ? 0 : range.begin;
     const int end = SCORES == FASC_SCORES_LOGITS ? (p.seqlen_k + BLOCK_N - 1) / BLOCK_N : range.end;
-    const bool softmax = WANT_OUT || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
-    const float c = score_log2(p);
+    const bool use_v = USE_V && (!EXTRAS || p.out);
+    const bool softmax = use_v || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
+    const float c = p.unit_log2;
 
-    auto load_k = [&](int j) {
-        const Block at = renewed(b);
-        const uint16_t *k =
-            (const uint16_t *)p.k + at.batch * p.k_stride[0] + at.head_k * p.k_stride[1];
-        load_tile<BLOCK_N>(b.k_tile + buffer(j) * KV_BYTES, k, p.k_stride[2], j * BLOCK_N,
-                           p.seqlen_k, p.head_dim);
+    auto load = [&](int which, uint32_t tile, int64_t stride, int j) {
+        const uint64_t at = kept(b, KEPT_TILE);
+        const uint16_t *from = (const uint16_t *)kept(b, which);
+        load_tile<BLOCK_N, true>(tile + buffer(j) * KV_BYTES + (uint32_t)at,
+                                 from + (int64_t)(j * BLOCK_N) * stride, (int)(at >> 32), stride,
+                                 p.seqlen_k - j * BLOCK_N);
     };
+    auto load_k = [&](int j) { load(KEPT_K, b.k_tile, p.k_stride[2], j); };
     auto load_v = [&](int j) {
-        if (USE_V && j >= range.begin && j < range.end) {
-            const Block at = renewed(b);
-            const uint16_t *v =
-                (const uint16_t *)p.v + at.batch * p.v_stride[0] + at.head_k * p.v_stride[1];
-            load_tile<BLOCK_N>(b.v_tile + buffer(j) * KV_BYTES, v, p.v_stride[2], j * BLOCK_N,
-                               p.seqlen_k, p.head_dim);
+        if (use_v && j >= range.begin && j < range.end) {
+            load(KEPT_V, b.v_tile, p.v_stride[2], j);
+        }
+    };
+    // Stores S of tile j as it is wanted, and hides what is not seen.
+    auto finish_s = [&](float(&s)[MT][4 * NT], int j) {
+        const int key0 = j * BLOCK_N;
+        if (SCORES == FASC_SCORES_LOGITS) {
+            store_scores(p, b, key0, [&](int mt, int i) { return s[mt][i] * fabs_f32(p.scale); });
+        }
+        if (EXTRAS && p.mask.data) {
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                add_mask(s[mt], p, renewed(b), mt, key0);
+            }
+        }
+        if (j < range.full_begin || j >= range.full_end) {
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                hide(s[mt], p, renewed(b), mt, key0);
+            }
+        }
+        if (SCORES == FASC_SCORES_MASKED) {
+            // a hidden -inf stays what it is under any scale
+            store_scores(p, b, key0, [&](int mt, int i) {
+                return s[mt][i] == -INFINITY_F32 ? -INFINITY_F32 : s[mt][i] * p.unit;
+            });
+        }
+    };
+    // Takes S into the maxima, and brings what there is so far under them.
+    auto maxima = [&](float(&s)[MT][4 * NT]) {
+        float factor[MT][2];
+        bool grown = false;
+#pragma unroll
+        for (int mt = 0; mt < MT; mt++) {
+            softmax_update_max(rows[mt], factor[mt], s[mt], c);
+            rows[mt].sum[0] *= factor[mt][0];
+            rows[mt].sum[1] *= factor[mt][1];
+            grown = grown || factor[mt][0] != 1.0f || factor[mt][1] != 1.0f;
+        }
+        if (use_v && __any_sync(FULL_MASK, grown)) {
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                softmax_rescale(o[mt], factor[mt]);
+            }
+        }
+    };
+    // S of tile j to P, and O += P V.
+    auto weigh = [&](float(&s)[MT][4 * NT], int j) {
+        const Block at = renewed(b);
+        float offset[MT][2];
+#pragma unroll
+        for (int mt = 0; mt < MT; mt++) {
+            offset[mt][0] = softmax_offset(rows[mt].max[0], c);
+            offset[mt][1] = softmax_offset(rows[mt].max[1], c);
+            if constexpr (NORMALIZED) {
+                probabilities(s[mt], lse2[mt], c);
+            }
+        }
+#pragma unroll
+        for (int kk = 0; kk < BLOCK_N / 16; kk++) {
+            uint32_t a[MT][4];
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                if constexpr (NORMALIZED) {
+#pragma unroll
+                    for (int n = 0; n < 4; n++) {
+                        a[mt][n] = pack_16(s[mt][8 * kk + 2 * n], s[mt][8 * kk + 2 * n + 1]);
+                    }
+                } else {
+                    exponentials(s[mt], rows[mt], offset[mt], c, kk, a[mt]);
+                }
+            }
+            if (use_v) {
+                product_pv(o, a, at, b.v_tile + buffer(j) * KV_BYTES, kk);
+            }
+        }
+        if constexpr (NORMALIZED) {
+            store_scores(p, b, j * BLOCK_N, [&](int mt, int i) { return s[mt][i]; });
         }
     };
 
@@ -167,10 +253,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
 #pragma unroll 1
     for (int j = begin; j < end; j++) {
         const bool seen = j >= range.begin && j < range.end;
-        const bool cut = j < range.full_begin || j >= range.full_end;
-        const int key0 = j * BLOCK_N;
-        const uint32_t k_tile = b.k_tile + buffer(j) * KV_BYTES,
-                       v_tile = b.v_tile + buffer(j) * KV_BYTES;
+        const uint32_t k_tile = b.k_tile + buffer(j) * KV_BYTES;
 
         // K (and V, with several stages) of this step has arrived for all threads, and what the
         // step before it read is free.
@@ -190,68 +273,25 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
 
         float s[MT][4 * NT];
         product_qk(s, b, k_tile);
-        if (SCORES == FASC_SCORES_LOGITS) {
-            store_scores(p, b, key0, [&](int mt, int i) { return s[mt][i] * p.scale; });
-        }
-        if (STAGES == 1) { // V has arrived, and K's buffer is free
-            cp_async_wait<0>();
+        if (STAGES == 1) { // K's buffer is free
             __syncthreads();
             if (j + 1 < end) {
                 load_k(j + 1);
             }
             cp_async_commit();
         }
-        if (!seen) {
+        finish_s(s, j);
+        if (!seen || !softmax) {
             continue;
         }
-#pragma unroll
-        for (int mt = 0; mt < MT; mt++) {
-            if (p.mask.data) {
-                add_mask(s[mt], p, renewed(b), mt, key0);
-            } else if (p.scale < 0.0f) {
-#pragma unroll
-                for (int i = 0; i < 4 * NT; i++) {
-                    s[mt][i] = -s[mt][i];
-                }
-            }
-            if (cut) {
-                softmax_mask(s[mt], visible_columns(p, renewed(b), mt, key0));
-            }
+        if constexpr (!NORMALIZED) {
+            maxima(s);
         }
-        if (SCORES == FASC_SCORES_MASKED) {
-            // a hidden -inf stays what it is under any scale
-            store_scores(p, b, key0, [&](int mt, int i) {
-                return s[mt][i] == -INFINITY_F32 ? -INFINITY_F32 : s[mt][i] * score_unit(p);
-            });
+        if (STAGES == 1) {
+            cp_async_wait<1>();
+            __syncthreads();
         }
-        if (!softmax) {
-            continue;
-        }
-        uint32_t p16[MT][NT][2];
-#pragma unroll
-        for (int mt = 0; mt < MT; mt++) {
-            if constexpr (NORMALIZED) {
-                probabilities(s[mt], lse2[mt], c);
-            } else {
-                float factor[2];
-                softmax_update_max(rows[mt], factor, s[mt], c);
-                if (USE_V && __any_sync(FULL_MASK, factor[0] != 1.0f || factor[1] != 1.0f)) {
-                    softmax_rescale(o[mt], factor);
-                }
-                softmax_exponentials(s[mt], rows[mt], factor, c);
-            }
-#pragma unroll
-            for (int nt = 0; nt < NT; nt++) {
-                p16[mt][nt][0] = pack_16(s[mt][4 * nt], s[mt][4 * nt + 1]);
-                p16[mt][nt][1] = pack_16(s[mt][4 * nt + 2], s[mt][4 * nt + 3]);
-            }
-        }
-        if constexpr (NORMALIZED) {
-            store_scores(p, b, key0, [&](int mt, int i) { return s[mt][i]; });
-        }
-        if constexpr (USE_V) {
-            product_pv(o, p16, b, v_tile);
-        }
+        weigh(s, j);
     }
 }
 
@@ -263,7 +303,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     b.q_tile = shared_address(smem);
     b.k_tile = b.q_tile + Q_BYTES;
     b.v_tile = b.k_tile + STAGES * KV_BYTES;
-    b.stage = b.k_tile + KV_BUFFERS * KV_BYTES + b.warp * 16 * stage_pitch(SCORES_F32 ? 4 : 2);
+    b.kept = b.k_tile + KV_BUFFERS * KV_BYTES;
     const TileRange range = tile_range(p, b.row0);
 
     RowState rows[MT];
@@ -276,8 +316,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             o[mt][i] = 0.0f;
         }
     }
-    const uint16_t *q = (const uint16_t *)p.q + b.batch * p.q_stride[0] + b.head * p.q_stride[1];
-    load_tile<BLOCK_M>(b.q_tile, q, p.q_stride[2], b.row0, p.seqlen_q, p.head_dim);
+    const int row = thread_row(p.head_dim);
+    keep(b, KEPT_K, (uint64_t)thread_start(p.k, p.k_stride, b.batch, b.head_k));
+    keep(b, KEPT_V, (uint64_t)thread_start(p.v, p.v_stride, b.batch, b.head_k));
+    keep(b, KEPT_TILE, (uint64_t)row << 32 | thread_place<BLOCK_N, true>());
+    if (SCORES != FASC_SCORES_NONE) {
+        keep(b, KEPT_SCORES, (uint64_t)scores_start(p, b));
+    }
+    load_tile<BLOCK_M, false>(b.q_tile + thread_place<BLOCK_M, false>(),
+                              thread_start(p.q, p.q_stride, b.batch, b.head) +
+                                  (int64_t)b.row0 * p.q_stride[2],
+                              row, p.q_stride[2], p.seqlen_q - b.row0);
+    if (p.scale < 0.0f) { // then the largest raw score would not be the largest S
+        cp_async_commit();
+        cp_async_wait<0>();
+        negate_tile<BLOCK_M>(b.q_tile + thread_place<BLOCK_M, false>());
+    }
     if (SCORES == FASC_SCORES_MASKED || SCORES == FASC_SCORES_PROBS) {
         float hidden = SCORES == FASC_SCORES_MASKED ? -INFINITY_F32 : 0.0f;
         fill_scores(p, b, 0, range.begin * BLOCK_N, hidden);
@@ -286,22 +340,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 
     walk<SCORES == FASC_SCORES_PROBS>(p, b, range, rows, o, lse2);
 
+    const Block again = this_block(p); // so that nothing of it is kept during the walk
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
-        softmax_finish(rows[mt], lse2[mt], score_log2(p));
+        softmax_finish(rows[mt], lse2[mt], p.unit_log2);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int row = fragment_row(b, mt, half);
             const bool empty = rows[mt].max[half] == -INFINITY_F32;
             if (row < p.seqlen_q && (b.lane & 3) == 0) {
                 if (p.lse) {
-                    p.lse[b.batch * p.lse_stride[0] + b.head * p.lse_stride[1] +
+                    p.lse[again.batch * p.lse_stride[0] + again.head * p.lse_stride[1] +
                           row * p.lse_stride[2]] = lse2[mt][half] * LN_2;
                 }
                 if (p.row_max) {
-                    p.row_max[b.batch * p.row_max_stride[0] + b.head * p.row_max_stride[1] +
+                    p.row_max[again.batch * p.row_max_stride[0] + again.head * p.row_max_stride[1] +
                               row * p.row_max_stride[2]] =
-                        empty ? -INFINITY_F32 : rows[mt].max[half] * score_unit(p);
+                        empty ? -INFINITY_F32 : rows[mt].max[half] * p.unit;
                 }
             }
             lse2[mt][half] = empty ? 0.0f : lse2[mt][half];
@@ -313,13 +368,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     if constexpr (SCORES == FASC_SCORES_PROBS) {
         walk<false>(p, b, range, rows, o, lse2);
     }
-    if constexpr (WANT_OUT) {
+    if (WANT_OUT && (!EXTRAS || p.out)) {
         uint32_t spoilt[MT];
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
             spoilt[mt] = p.banded || p.mask.data ? spoilt_rows(o[mt], lse2[mt]) : 0;
         }
-        store_out(p, b, o, inverse);
+        store_out(p, b, again, o, inverse);
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
             const Block at = this_block(p); // again, so that it takes no registers in the walk

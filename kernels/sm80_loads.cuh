@@ -1,28 +1,93 @@
-// sm80_loads.cuh - Q, K and V tiles from global to shared memory, and a V tile without its NaN and
-// infinities.
+// sm80_loads.cuh - Q, K and V tiles from global to shared memory.
+//
+// All threads copy a tile, LANES neighbours one row: a thread copies one 16-byte chunk of every
+// STEP-th row. Where in memory and in the tile it begins is kept in shared memory, not in
+// registers: the products need those.
 #pragma once
 
 #include "sm80_block.cuh"
 #include "sm80_mma.cuh"
 
-// Copies ROWS rows of 16-bit elements, from row `first` on, into the tile at smem. A thread copies
-// one 16-byte chunk of every STEP-th row, so that its addresses advance by one constant.
-template <int ROWS>
-__device__ __forceinline__ void load_tile(uint32_t smem, const uint16_t *base, int64_t stride,
-                                          int first, int seqlen, int head_dim)
+// ---- what a thread keeps ------------------------------------------------------
+
+__device__ __forceinline__ uint32_t kept_place(const Block &b, int which)
 {
-    int thread = threadIdx.x;
-    asm volatile("" : "+r"(thread));
-    const int row0 = thread / LANES, chunk = thread % LANES;
-    const uint16_t *from = base + (int64_t)(first + row0) * stride + chunk * 8;
-    const int rows = chunk * 8 < head_dim ? seqlen - first - row0
-                                          : 0; // rows from this thread's first to the end
+    return b.kept + (which * THREADS + b.warp * 32 + b.lane) * 8;
+}
+
+__device__ __forceinline__ void keep(const Block &b, int which, uint64_t x)
+{
+    asm volatile("st.shared.b64 [%0], %1;\n" ::"r"(kept_place(b, which)), "l"(x) : "memory");
+}
+
+__device__ __forceinline__ uint64_t kept(const Block &b, int which)
+{
+    uint64_t x;
+    asm volatile("ld.shared.b64 %0, [%1];\n" : "=l"(x) : "r"(kept_place(b, which)) : "memory");
+    return x;
+}
+
+constexpr int KEPT_K = 0, KEPT_V = 1, KEPT_TILE = 2, KEPT_SCORES = 3, KEPT = 4;
+constexpr int KEPT_BYTES = KEPT * THREADS * 8;
+
+// ---- tiles --------------------------------------------------------------------
+
+// A thread's place in row 0 of a tensor.
+__device__ __forceinline__ const uint16_t *thread_start(const void *base, const int64_t *stride,
+                                                        int batch, int head)
+{
+    return (const uint16_t *)base + batch * stride[0] + head * stride[1] +
+           (int)(threadIdx.x / LANES) * stride[2] + (int)(threadIdx.x % LANES) * 8;
+}
+
+// Its place in a tile of ROWS rows.
+template <int ROWS, bool KEYS> __device__ __forceinline__ uint32_t thread_place()
+{
+    const uint32_t row = threadIdx.x / LANES, chunk = threadIdx.x % LANES;
+    const uint32_t place = (chunk & 7) ^ (KEYS ? key_swizzle<LANE_KEYS>(row) : row & 7);
+    return (chunk >> 3) * ROWS * 128 + row * 128 + place * 16;
+}
+
+// Its first row, past all rows if its chunk is beyond head_dim.
+__device__ __forceinline__ int thread_row(int head_dim)
+{
+    return (int)(threadIdx.x % LANES) * 8 < head_dim ? threadIdx.x / LANES : 1 << 30;
+}
+
+// Copies ROWS rows of 16-bit elements, `rows` of them from memory: the rest is zero. `to` and
+// `from` are the thread's places in the tile and in its first row.
+template <int ROWS, bool KEYS>
+__device__ __forceinline__ void load_tile(uint32_t to, const uint16_t *from, int row,
+                                          int64_t stride, int rows)
+{
+    static_assert((STEP & (STEP - 1)) == 0 && ROWS % STEP == 0, "a tile is whole steps");
+    if (LANES != CHUNKS && threadIdx.x % LANES >= CHUNKS) {
+        return;
+    }
 #pragma unroll
     for (int n = 0; n < ROWS / STEP; n++) {
-        bool inside = n * STEP < rows;
-        if (LANES == CHUNKS || chunk < CHUNKS) {
-            cp_async_16(smem + tile_offset(ROWS, row0 + n * STEP, chunk), from, inside ? 16 : 0);
-        }
+        // a swizzle is made of bits of the row, so that of a sum without carries is one of parts
+        const int swizzle = KEYS ? key_swizzle<LANE_KEYS>(n * STEP) : n * STEP & 7;
+        cp_async_16((to ^ swizzle << 4) + n * STEP * 128, from, row < rows - n * STEP ? 16 : 0);
         from += STEP * stride;
+    }
+}
+
+// Turns the sign of what load_tile of ROWS rows brought; for the thread's own part.
+template <int ROWS> __device__ __forceinline__ void negate_tile(uint32_t to)
+{
+    if (LANES != CHUNKS && threadIdx.x % LANES >= CHUNKS) {
+        return;
+    }
+#pragma unroll 1
+    for (int n = 0; n < ROWS / STEP; n++) {
+        const uint32_t at = (to ^ (n * STEP & 7) << 4) + n * STEP * 128;
+        uint32_t x[4];
+        load_shared_16(x, at);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            x[i] ^= 0x80008000u;
+        }
+        store_shared_16(at, x);
     }
 }

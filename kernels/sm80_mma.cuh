@@ -13,6 +13,13 @@ __device__ __forceinline__ uint32_t tile_offset(int rows, int row, int chunk)
     return (chunk >> 3) * rows * 128 + row * 128 + (((chunk & 7) ^ (row & 7)) << 4);
 }
 
+// The same for K and V, whose rows are not read in order: row r sits at c ^ key_swizzle(r), which
+// differs among the eight rows of one matrix (see LANE_KEYS).
+template <int LANE_KEYS> __device__ __forceinline__ uint32_t key_swizzle(uint32_t row)
+{
+    return (row & 1) | (row / LANE_KEYS & 3) << 1;
+}
+
 // ---- cp.async ---------------------------------------------------------------
 // 16 bytes from global to shared memory; `bytes` of them are read, the rest is zero.
 __device__ __forceinline__ void cp_async_16(uint32_t smem, const void *global, int bytes)

@@ -1,8 +1,8 @@
-// sm80_stores.cuh - scores and output from registers, through shared memory, to whole 16-byte
-// pieces of rows.
+// sm80_stores.cuh - scores and output from registers to whole 16-byte pieces of rows.
 #pragma once
 
 #include "sm80_block.cuh"
+#include "sm80_loads.cuh"
 #include "sm80_mma.cuh"
 
 // ---- scores -----------------------------------------------------------------
@@ -16,77 +16,86 @@ __device__ __forceinline__ void store_score(const fasc_flash_params &p, int64_t 
     }
 }
 
-// The warp's rows of the tile at key0, by element.
+// One score where `there`, without a branch; then `at` goes on by `step`. In one piece, so that the
+// compiler cannot prepare the addresses of many scores at once: it has no registers for them.
+__device__ __forceinline__ void store_score_step(bool there, char *&at, int64_t step, float x)
+{
+    if (SCORES_F32) {
+        asm volatile("{ .reg .pred p;\n setp.ne.s32 p, %1, 0;\n @p st.global.f32 [%0], %2;\n"
+                     "add.s64 %0, %0, %3; }\n"
+                     : "+l"(at)
+                     : "r"((int)there), "f"(x), "l"(step)
+                     : "memory");
+    } else {
+        asm volatile("{ .reg .pred p;\n setp.ne.s32 p, %1, 0;\n @p st.global.b16 [%0], %2;\n"
+                     "add.s64 %0, %0, %3; }\n"
+                     : "+l"(at)
+                     : "r"((int)there), "h"(float_to_element(x)), "l"(step)
+                     : "memory");
+    }
+}
+
+// A lane's place in its first row of scores, for key 0.
+__device__ __forceinline__ char *scores_start(const fasc_flash_params &p, const Block &b)
+{
+    return (char *)p.scores +
+           (b.batch * p.scores_stride[0] + b.head * p.scores_stride[1] +
+            fragment_row(b, 0, 0) * p.scores_stride[2] + lane_key(b) * p.scores_stride[3]) *
+               (SCORES_F32 ? 4 : 2);
+}
+
+// The warp's rows of the tile at key0 by element: where rows are not made of 16-byte pieces, and
+// at their ends. x(mt, i) is the value of a row tile's register i.
 template <class Value>
 __device__ __forceinline__ void store_scores_scalar(const fasc_flash_params &p, const Block &b,
                                                     int key0, Value x)
 {
-    const int64_t base = b.batch * p.scores_stride[0] + b.head * p.scores_stride[1];
+    constexpr int SIZE = SCORES_F32 ? 4 : 2;
+    const int first = fragment_row(b, 0, 0), keys = p.seqlen_k - key0 - lane_key(b);
+    int64_t column = p.scores_stride[3] * SIZE, row = 8 * p.scores_stride[2] * SIZE;
+    const int64_t group = column * (GROUP_KEYS - LANE_KEYS + 1);
+    char *to = (char *)kept(b, KEPT_SCORES) + key0 * column;
 #pragma unroll
-    for (int mt = 0; mt < MT; mt++) {
+    for (int part = 0; part < 2 * MT; part++) { // rows 8 part further
+        const int left = first + 8 * part < p.seqlen_q ? keys : 0;
+        char *at = to;
 #pragma unroll
-        for (int i = 0; i < 4 * NT; i++) {
-            int row = fragment_row(b, mt, i >> 1 & 1), col = key0 + fragment_col(b, i >> 2, i);
-            if (row < p.seqlen_q && col < p.seqlen_k) {
-                store_score(p, base + row * p.scores_stride[2] + col * p.scores_stride[3],
-                            x(mt, i));
-            }
+        for (int n = 0; n < 2 * NT; n++) {
+            const int i = 4 * (n / 2) + 2 * (part & 1) + n % 2;
+            const bool last = n % LANE_KEYS == LANE_KEYS - 1; // of the lane's keys in a group
+            store_score_step(key_of(i) < left, at, last ? group : column, x(part / 2, i));
         }
+        to += row;
     }
 }
 
-// The same in 16-byte pieces of rows, for elements of SIZE bytes: a row tile goes into the warp's
-// stage, then each lane takes one piece of every ROWS-th row, all of them before the first is
-// stored.
-template <int SIZE, class Value>
+// The same in 16-byte pieces: a lane's registers of a group of keys are one piece of each of its
+// rows, and the four lanes of a row store 64 bytes.
+template <class Value>
 __device__ __forceinline__ void store_scores_vector(const fasc_flash_params &p, const Block &b,
                                                     int key0, Value x)
 {
-    constexpr int PER_PIECE = 16 / SIZE, PIECES = BLOCK_N / PER_PIECE, ROWS = 32 / PIECES,
-                  PITCH = BLOCK_N * SIZE + 16;
-    static_assert(32 % PIECES == 0, "a warp takes whole rows");
-    const int row = b.lane / PIECES, piece = b.lane % PIECES;
-    const int left = p.seqlen_k - key0 - piece * PER_PIECE; // keys from this lane's piece on
-    const int64_t step = ROWS * p.scores_stride[2] * SIZE;
+    constexpr int SIZE = SCORES_F32 ? 4 : 2;
+    const int first = fragment_row(b, 0, 0);
+    char *to = (char *)kept(b, KEPT_SCORES) + (int64_t)key0 * SIZE;
+    const int64_t step = 8 * p.scores_stride[2] * SIZE;
 #pragma unroll
-    for (int mt = 0; mt < MT; mt++) {
-        __syncwarp();
+    for (int part = 0; part < 2 * MT; part++) { // rows 8 part further
+        const int mt = part / 2, half = part % 2;
 #pragma unroll
-        for (int i = 0; i < 4 * NT; i += 2) {
-            uint32_t at = b.stage + ((b.lane >> 2) + 8 * (i >> 1 & 1)) * PITCH +
-                          fragment_col(b, i >> 2, 0) * SIZE;
-            if (SIZE == 4) {
-                store_shared_8(at, x(mt, i), x(mt, i + 1));
-            } else {
-                store_shared_4(at, pack_16(x(mt, i), x(mt, i + 1)));
+        for (int g = 0; g < GROUPS; g++) {
+            uint32_t v[4];
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const int i = 4 * (g * GROUP_TILES + (SCORES_F32 ? n / 2 : n)) + 2 * half;
+                v[n] = SCORES_F32 ? __float_as_uint(x(mt, i + n % 2))
+                                  : pack_16(x(mt, i), x(mt, i + 1));
+            }
+            if (first + 8 * part < p.seqlen_q) {
+                store_global_16(to + g * GROUP_KEYS * SIZE, v);
             }
         }
-        __syncwarp();
-        const int first = b.row0 + (b.warp * MT + mt) * 16 + row;
-        char *to = (char *)p.scores + (b.batch * p.scores_stride[0] + b.head * p.scores_stride[1] +
-                                       first * p.scores_stride[2] + key0 + piece * PER_PIECE) *
-                                          SIZE;
-        uint32_t v[16 / ROWS][4];
-#pragma unroll
-        for (int n = 0; n < 16 / ROWS; n++) {
-            load_shared_16(v[n], b.stage + (row + n * ROWS) * PITCH + piece * 16);
-        }
-#pragma unroll
-        for (int n = 0; n < 16 / ROWS; n++) {
-            if (left >= PER_PIECE && first + n * ROWS < p.seqlen_q) {
-                store_global_16(to + n * step, v[n]);
-            }
-        }
-        if (left > 0 &&
-            left < PER_PIECE) { // the row ends inside this piece, and what follows it is not ours
-#pragma unroll 1
-            for (int n = 0; n < 16 / ROWS && first + n * ROWS < p.seqlen_q; n++) {
-                for (int byte = 0; byte < left * SIZE; byte += 2) {
-                    *(uint16_t *)(to + n * step + byte) =
-                        load_shared_2(b.stage + (row + n * ROWS) * PITCH + piece * 16 + byte);
-                }
-            }
-        }
+        to += step;
     }
 }
 
@@ -96,12 +105,10 @@ __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const B
                                              int key0, Value x)
 {
     const Block b = renewed(block);
-    if (p.scores_store == FASC_STORE_SCALAR) {
-        store_scores_scalar(p, b, key0, x);
-    } else if (SCORES_F32) {
-        store_scores_vector<4>(p, b, key0, x);
+    if (p.scores_store != FASC_STORE_VECTOR || key0 + BLOCK_N > p.seqlen_k) {
+        store_scores_scalar(p, renewed(block), key0, x);
     } else {
-        store_scores_vector<2>(p, b, key0, x);
+        store_scores_vector(p, b, key0, x);
     }
 }
 
@@ -147,10 +154,10 @@ __device__ void fill_scores(const fasc_flash_params &p, const Block &b, int key_
 
 // O times `factor` of its row. 16-bit rows go through the warp's own rows of the Q tile.
 __device__ __forceinline__ void store_out(const fasc_flash_params &p, const Block &b,
-                                          const float (&o)[MT][4 * OUT_TILES],
+                                          const Block &again, const float (&o)[MT][4 * OUT_TILES],
                                           const float (&factor)[MT][2])
 {
-    const int64_t base = b.batch * p.out_stride[0] + b.head * p.out_stride[1];
+    const int64_t base = again.batch * p.out_stride[0] + again.head * p.out_stride[1];
     if (p.out_f32 || p.out_store == FASC_STORE_SCALAR) {
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
@@ -158,7 +165,7 @@ __device__ __forceinline__ void store_out(const fasc_flash_params &p, const Bloc
             for (int dt = 0; dt < DT; dt++) {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    int row = fragment_row(b, mt, e >> 1), col = fragment_col(b, dt, e);
+                    int row = fragment_row(b, mt, e >> 1), col = out_col(b, 4 * dt + e);
                     if (row < p.seqlen_q && col < p.head_dim) {
                         int64_t at = base + row * p.out_stride[2] + col * p.out_stride[3];
                         float x = o[mt][4 * dt + e] * factor[mt][e >> 1];

@@ -61,26 +61,23 @@ static const struct {
 };
 /* clang-format on */
 
-/* Every row of flash_sm80's table in f16 and bf16, with and without O, without scores and with each
- * kind of them in q's dtype and in f32. */
-static const struct {
-    int32_t scores;
-    bool f32;
-} SM80_STORE[] = {{FASC_SCORES_NONE, false},   {FASC_SCORES_LOGITS, false},
-                  {FASC_SCORES_MASKED, false}, {FASC_SCORES_PROBS, false},
-                  {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
-                  {FASC_SCORES_PROBS, true}};
-enum { SM80_STORES = sizeof SM80_STORE / sizeof *SM80_STORE, SM80_PER_ROW = 4 * SM80_STORES };
-
-static void sm80_config(int32_t i, fasc_cuda_config *config)
+/* What flash_sm80's planner can choose, for any GPU. */
+static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
-    int32_t store = i % SM80_STORES, bf16 = i / SM80_STORES % 2;
-    int32_t want_out = i / SM80_STORES / 2 % 2;
     config->source = "kernels/flash_sm80.cu";
     config->home = "sm_80";
     config->arch = NULL;
-    fasc_sm80_macros(&FASC_SM80_CONFIG[i / SM80_PER_ROW], bf16, SM80_STORE[store].scores,
-                     SM80_STORE[store].f32, want_out, config->macros, sizeof config->macros);
+    return fasc_sm80_macros_at(i, config->macros, sizeof config->macros);
+}
+
+static int32_t sm80_count(void)
+{
+    fasc_cuda_config config;
+    int32_t count = 0;
+    while (sm80_config(count, &config)) {
+        count++;
+    }
+    return count;
 }
 
 /* What flash_sm90's planner can choose, for Hopper alone. */
@@ -98,11 +95,9 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         return false;
     }
     if (i >= written) {
-        const int32_t sm80 = fasc_sm80_config_count() * SM80_PER_ROW;
-        const int32_t reducers = fasc_reducer_config_count();
+        const int32_t sm80 = sm80_count(), reducers = fasc_reducer_config_count();
         i -= written;
-        if (i < sm80) {
-            sm80_config(i, config);
+        if (sm80_config(i, config)) {
             return true;
         }
         i -= sm80;

@@ -1,6 +1,8 @@
 /* flash.c - the host side that all flash kernels share. */
 #include "cuda/flash.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +121,8 @@ static int32_t store_of(const fasc_tensor *t)
     return fasc_flash_vector_rows(t) ? FASC_STORE_VECTOR : FASC_STORE_SCALAR;
 }
 
+#define LOG2_E 1.4426950408889634f
+
 fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_flash_inputs *inputs,
                                        const fasc_flash_pass *pass)
 {
@@ -136,7 +140,9 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
         .seqlen_k = (int32_t)problem->seqlen_k,
         .head_dim = (int32_t)problem->head_dim,
         .scale = (float)problem->scale,
+        .unit = problem->mask_data ? 1.0f : fabsf((float)problem->scale),
     };
+    p.unit_log2 = fmaxf(p.unit * LOG2_E, FLT_MIN);
     if (problem->mask_data) {
         p.mask.data = (void *)(uintptr_t)problem->mask_data;
         p.mask.dtype = (int32_t)problem->mask_dtype;

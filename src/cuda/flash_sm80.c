@@ -7,40 +7,53 @@
 
 #include "cuda/flash.h"
 
-/* A head_dim takes the rows of the smallest HEAD_DIM that holds it, best first; the first that fits
- * the device's shared memory is the default. Measured: results/sm80_log.md. */
-const fasc_sm80_config FASC_SM80_CONFIG[] = {
-    {64, 128, 64, 2, 4}, {96, 128, 32, 2, 4}, {128, 128, 32, 2, 4},
-    {128, 64, 64, 2, 4}, {192, 64, 32, 2, 4}, {256, 64, 32, 1, 4},
+/* A head_dim takes the rows of the smallest head_dim that holds it, best first. Measured:
+ * results/sm80_log.md. */
+typedef struct sm80_config {
+    int32_t head_dim, block_m, block_n, stages, warps; /* the kernel's macros */
+    bool lean; /* has registers for out beside no scores or 16-bit logits, for nothing more */
+} sm80_config;
+
+static const sm80_config CONFIG[] = {
+    {64, 128, 128, 2, 4, true}, {64, 128, 64, 2, 4, false}, {96, 128, 64, 1, 4, false},
+    {128, 128, 64, 2, 4, true}, {128, 128, 64, 1, 4, true}, {128, 128, 32, 2, 4, false},
+    {192, 64, 64, 1, 4, false}, {256, 64, 32, 1, 4, false},
 };
 
-enum { CONFIG_COUNT = sizeof FASC_SM80_CONFIG / sizeof *FASC_SM80_CONFIG };
+enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
-int32_t fasc_sm80_config_count(void)
+/* What of the kernel one launch needs: its macros beside the configuration's. */
+typedef struct sm80_use {
+    bool bf16, f32, want_out, extras;
+    int32_t scores;
+} sm80_use;
+
+static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
 {
-    return CONFIG_COUNT;
+    sm80_use use = {.bf16 = problem->dtype == FASC_BF16,
+                    .f32 = pass->to && pass->to->dtype == FASC_F32,
+                    .want_out = pass->first && problem->args->out,
+                    .extras = problem->mask_data != NULL,
+                    .scores = pass->scores};
+    use.want_out = use.want_out || use.extras; /* which looks whether there is one */
+    return use;
 }
 
-/* The kernel's shared memory: Q, the stages of K and V, a stage of scores for each warp. */
-static size_t smem_bytes(const fasc_sm80_config *c, bool want_out, int score_size)
+static bool serves(const sm80_config *c, const sm80_use *use)
+{
+    return !c->lean || (use->want_out && !use->extras && !use->f32 &&
+                        (use->scores == FASC_SCORES_NONE || use->scores == FASC_SCORES_LOGITS));
+}
+
+/* The kernel's shared memory: Q, the stages of K and V, four words of two a thread. */
+static size_t smem_bytes(const sm80_config *c, bool want_out)
 {
     size_t panels = (size_t)(c->head_dim + 63) / 64;
     size_t tiles = (size_t)c->block_m + (size_t)c->block_n * (size_t)c->stages * (want_out ? 2 : 1);
-    size_t stage = (size_t)c->warps * 16 * ((size_t)c->block_n * (size_t)score_size + 16);
-    return panels * 128 * tiles + stage;
+    return panels * 128 * tiles + (size_t)c->warps * 32 * 32;
 }
 
-static int widest_score(const fasc_problem *problem)
-{
-    fasc_flash_pass pass;
-    int size = 2;
-    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
-        size = pass.to && pass.to->dtype == FASC_F32 ? 4 : size;
-    }
-    return size;
-}
-
-static bool matches(const fasc_sm80_config *c, const fasc_kernel_config *wanted)
+static bool matches(const sm80_config *c, const fasc_kernel_config *wanted)
 {
     return (!wanted->block_m || wanted->block_m == c->block_m) &&
            (!wanted->block_n || wanted->block_n == c->block_n) &&
@@ -48,37 +61,60 @@ static bool matches(const fasc_sm80_config *c, const fasc_kernel_config *wanted)
            (!wanted->warps || wanted->warps == c->warps);
 }
 
-/* The first row that the problem's head_dim takes, that is asked for and fits; NULL with the
- * reason. */
-static const fasc_sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *problem,
-                                      char *why, size_t room)
+/* A row as `why` lists it. */
+static size_t list(char *why, size_t used, size_t room, const sm80_config *c, const char *format,
+                   long long a, long long b)
+{
+    char note[96];
+    snprintf(note, sizeof note, format, a, b);
+    used += used < room ? (size_t)snprintf(why + used, room - used, " %dx%d,%d,%d%s", c->block_m,
+                                           c->block_n, c->stages, c->warps, note)
+                        : 0;
+    return used;
+}
+
+/* The first row that the problem's head_dim takes, that is asked for, serves and fits a
+ * multiprocessor twice; else the first that fits once; NULL with the reason. Two blocks work while
+ * one waits. */
+static const sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *problem,
+                                 const sm80_use *use, char *why, size_t room)
 {
     int32_t head_dim = 0;
+    const sm80_config *fits = NULL;
     size_t used = (size_t)snprintf(why, room, "has these block_m x block_n, stages, warps:");
     for (int i = 0; i < CONFIG_COUNT; i++) {
-        const fasc_sm80_config *c = &FASC_SM80_CONFIG[i];
+        const sm80_config *c = &CONFIG[i];
         if (c->head_dim < problem->head_dim || (head_dim && c->head_dim != head_dim)) {
             continue;
         }
         head_dim = c->head_dim;
-        size_t smem = smem_bytes(c, problem->args->out, widest_score(problem));
+        int64_t smem = (int64_t)smem_bytes(c, use->want_out), reserved = 1024;
         if (!matches(c, &problem->args->kernel)) {
-            used += used < room ? (size_t)snprintf(why + used, room - used, " %dx%d,%d,%d",
-                                                   c->block_m, c->block_n, c->stages, c->warps)
-                                : 0;
-        } else if ((int64_t)smem > d->smem_per_block) {
-            used +=
-                used < room
-                    ? (size_t)snprintf(why + used, room - used,
-                                       " %dx%d,%d,%d (needs %zu bytes of shared memory, has %lld)",
-                                       c->block_m, c->block_n, c->stages, c->warps, smem,
-                                       (long long)d->smem_per_block)
-                    : 0;
-        } else {
+            used = list(why, used, room, c, "", 0, 0);
+        } else if (!serves(c, use)) {
+            used = list(why, used, room, c, " (out with 16-bit logits or no scores)", 0, 0);
+        } else if (smem > d->smem_per_block) {
+            used = list(why, used, room, c, " (needs %lld bytes of shared memory, has %lld)", smem,
+                        d->smem_per_block);
+        } else if (2 * (smem + reserved) <= d->smem_per_unit) {
             return c;
+        } else if (!fits) {
+            fits = c;
         }
     }
-    return NULL;
+    return fits;
+}
+
+/* The choice for the index-th launch; NULL with the reason. */
+static const sm80_config *choose_at(const fasc_cuda_device *d, const fasc_problem *problem,
+                                    int32_t index, char *why, size_t room)
+{
+    fasc_flash_pass pass;
+    if (!fasc_flash_pass_at(problem, index, &pass)) {
+        return NULL;
+    }
+    sm80_use use = use_of(problem, &pass);
+    return choose(d, problem, &use, why, room);
 }
 
 static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
@@ -87,13 +123,22 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
         snprintf(why, room, "needs sm_80 or newer");
         return false;
     }
-    return fasc_flash_can(problem, why, room) && choose(d, problem, why, room);
+    if (!fasc_flash_can(problem, why, room)) {
+        return false;
+    }
+    fasc_flash_pass pass;
+    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
+        if (!choose_at(d, problem, i, why, room)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
 {
     char why[8];
-    const fasc_sm80_config *c = choose(d, problem, why, sizeof why);
+    const sm80_config *c = choose_at(d, problem, 0, why, sizeof why);
     plan->block_m = c->block_m;
     plan->block_n = c->block_n;
     plan->stages = c->stages;
@@ -107,33 +152,55 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     return FASC_OK;
 }
 
-void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool f32, bool want_out,
-                      char *macros, size_t room)
+static void macros_of(const sm80_config *c, const sm80_use *use, char *macros, size_t room)
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_M=%d BLOCK_N=%d STAGES=%d WARPS=%d SCORES=%d "
-             "SCORES_F32=%d "
-             "WANT_OUT=%d",
-             bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)scores, f32,
-             want_out);
+             "SCORES_F32=%d WANT_OUT=%d EXTRAS=%d",
+             use->bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)use->scores,
+             use->f32, use->want_out, use->extras);
+}
+
+bool fasc_sm80_macros_at(int32_t i, char *macros, size_t room)
+{
+    static const struct {
+        int32_t scores;
+        bool f32;
+    } STORE[] = {{FASC_SCORES_NONE, false},   {FASC_SCORES_LOGITS, false},
+                 {FASC_SCORES_MASKED, false}, {FASC_SCORES_PROBS, false},
+                 {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
+                 {FASC_SCORES_PROBS, true}};
+    enum { STORES = sizeof STORE / sizeof *STORE };
+    for (int row = 0; row < CONFIG_COUNT; row++) {
+        for (int n = 0; n < 6 * STORES; n++) {
+            sm80_use use = {.bf16 = n / STORES % 2,
+                            .f32 = STORE[n % STORES].f32,
+                            .want_out = n / STORES / 2 != 1,
+                            .extras = n / STORES / 2 == 2,
+                            .scores = STORE[n % STORES].scores};
+            if (serves(&CONFIG[row], &use) && i-- == 0) {
+                macros_of(&CONFIG[row], &use, macros, room);
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                   const fasc_flash_pass *pass, char *macros, size_t room)
 {
     char why[8];
-    const fasc_sm80_config *c = choose(d, problem, why, sizeof why);
-    bool want_out = pass->first && problem->args->out;
+    sm80_use use = use_of(problem, pass);
+    const sm80_config *c = choose(d, problem, &use, why, sizeof why);
     int64_t tiles = (problem->seqlen_q + c->block_m - 1) / c->block_m;
-    int score_size = pass->to && pass->to->dtype == FASC_F32 ? 4 : 2;
-    fasc_sm80_macros(c, problem->dtype == FASC_BF16, pass->scores, score_size == 4, want_out,
-                     macros, room);
+    macros_of(c, &use, macros, room);
     return (fasc_cuda_launch){.source = "kernels/flash_sm80.cu",
                               .macros = macros,
                               .entry = "fasc_flash_sm80",
                               .blocks = tiles * problem->batch * problem->heads_q,
                               .threads = c->warps * 32,
-                              .smem = smem_bytes(c, want_out, score_size)};
+                              .smem = smem_bytes(c, use.want_out)};
 }
 
 static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,

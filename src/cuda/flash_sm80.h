@@ -4,15 +4,7 @@
 
 #include "backend.h"
 
-typedef struct fasc_sm80_config {
-    int32_t head_dim, block_m, block_n, stages, warps; /* the kernel's macros */
-} fasc_sm80_config;
-
-extern const fasc_sm80_config FASC_SM80_CONFIG[];
-int32_t fasc_sm80_config_count(void);
-
-/* The macros of one compilation. */
-void fasc_sm80_macros(const fasc_sm80_config *c, bool bf16, int32_t scores, bool f32, bool want_out,
-                      char *macros, size_t room);
+/* The macros of the i-th configuration that ships; false past the last. */
+bool fasc_sm80_macros_at(int32_t i, char *macros, size_t room);
 
 #endif
