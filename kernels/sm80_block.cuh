@@ -40,12 +40,11 @@ struct Block {
     uint32_t q_tile, k_tile, v_tile, kept; // shared-memory addresses
 };
 
-// The same block, but the compiler cannot know it is: addresses that are made from it are
-// computed where they are used. Kept over the loop, they would take the registers that S and O
-// need.
+// The same block with the lane read again: what is made from it is computed where it is used. Kept
+// over the walk, lane and addresses would take the registers that S and O need.
 __device__ __forceinline__ Block renewed(Block b)
 {
-    asm volatile("" : "+r"(b.lane));
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(b.lane));
     return b;
 }
 
