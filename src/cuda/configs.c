@@ -65,9 +65,11 @@ static const struct {
 static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/flash_sm80.cu";
-    config->home = "sm_80";
     config->arch = NULL;
-    return fasc_sm80_macros_at(i, config->macros, sizeof config->macros);
+    bool is_there = fasc_sm80_macros_at(i, &config->first, &config->last, config->macros,
+                                        sizeof config->macros);
+    config->home = config->first > 80 ? "sm_90a" : "sm_80";
+    return is_there;
 }
 
 static int32_t sm80_count(void)
@@ -94,12 +96,14 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
     if (i < 0) {
         return false;
     }
+    *config = (fasc_cuda_config){.last = 0};
     if (i >= written) {
         const int32_t sm80 = sm80_count(), reducers = fasc_reducer_config_count();
         i -= written;
         if (sm80_config(i, config)) {
             return true;
         }
+        config->first = config->last = 0;
         i -= sm80;
         if (i < reducers) {
             fasc_reducer_config_at(i, config);

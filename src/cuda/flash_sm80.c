@@ -11,13 +11,17 @@
  * results/sm80_log.md. */
 typedef struct sm80_config {
     int32_t head_dim, block_m, block_n, stages, warps; /* the kernel's macros */
-    bool lean; /* has registers for out beside no scores or 16-bit logits, for nothing more */
+    /* A lean one has registers for out beside no scores or 16-bit logits, for nothing more, and on
+     * the compute capabilities [first, last] alone; what serves everything is for any. */
+    bool lean;
+    int32_t first, last;
 } sm80_config;
 
 static const sm80_config CONFIG[] = {
-    {64, 128, 128, 2, 4, true}, {64, 128, 64, 2, 4, false}, {96, 128, 64, 1, 4, false},
-    {128, 128, 64, 2, 4, true}, {128, 128, 64, 1, 4, true}, {128, 128, 32, 2, 4, false},
-    {192, 64, 64, 1, 4, false}, {256, 64, 32, 1, 4, false},
+    {64, 128, 128, 2, 4, true, 89, 90}, {64, 128, 64, 2, 4, false, 0, 0},
+    {96, 128, 64, 1, 4, false, 0, 0},   {128, 128, 64, 1, 4, true, 80, 90},
+    {128, 128, 32, 2, 4, false, 0, 0},  {192, 64, 64, 1, 4, false, 0, 0},
+    {256, 64, 32, 1, 4, false, 0, 0},
 };
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
@@ -91,6 +95,8 @@ static const sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *
         int64_t smem = (int64_t)smem_bytes(c, use->want_out), reserved = 1024;
         if (!matches(c, &problem->args->kernel)) {
             used = list(why, used, room, c, "", 0, 0);
+        } else if (c->lean && (d->compute < c->first || d->compute > c->last)) {
+            used = list(why, used, room, c, " (for sm_%lld to sm_%lld)", c->first, c->last);
         } else if (!serves(c, use)) {
             used = list(why, used, room, c, " (out with 16-bit logits or no scores)", 0, 0);
         } else if (smem > d->smem_per_block) {
@@ -161,7 +167,7 @@ static void macros_of(const sm80_config *c, const sm80_use *use, char *macros, s
              use->f32, use->want_out, use->extras);
 }
 
-bool fasc_sm80_macros_at(int32_t i, char *macros, size_t room)
+bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros, size_t room)
 {
     static const struct {
         int32_t scores;
@@ -180,6 +186,8 @@ bool fasc_sm80_macros_at(int32_t i, char *macros, size_t room)
                             .scores = STORE[n % STORES].scores};
             if (serves(&CONFIG[row], &use) && i-- == 0) {
                 macros_of(&CONFIG[row], &use, macros, room);
+                *first = CONFIG[row].first;
+                *last = CONFIG[row].last;
                 return true;
             }
         }

@@ -4,7 +4,8 @@
 
 #include "backend.h"
 
-/* The macros of the i-th configuration that ships; false past the last. */
-bool fasc_sm80_macros_at(int32_t i, char *macros, size_t room);
+/* The macros of the i-th configuration that ships, and the first and last compute capability that
+ * it is for (last 0: any); false past the last. */
+bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros, size_t room);
 
 #endif

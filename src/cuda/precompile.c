@@ -1,5 +1,6 @@
 /* precompile.c - compiling what ships without a GPU: the configurations times the architectures. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cuda/configs.h"
@@ -57,6 +58,10 @@ static bool contains(const char *list, const char *arch)
  * architectures, else at its homes. */
 static bool is_wanted(const fasc_cuda_config *config, const char *arch, bool named)
 {
+    int compute = atoi(arch + strlen("sm_"));
+    if (config->last && (compute < config->first || compute > config->last)) {
+        return false;
+    }
     if (named) {
         return !config->arch || strcmp(config->arch, arch) == 0;
     }
