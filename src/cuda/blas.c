@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cuda/blas.h"
+#include "cuda/statistics.h"
 
 static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
 {
@@ -202,6 +203,9 @@ static fasc_status run_chunk(state *s)
     place_weights(s, chunk);
     fasc_status status = product_qk(s, chunk, &scores);
     if (status == FASC_OK) {
+        status = fasc_statistics_run(s->call, &s->params, s->call->workspace + l->statistics);
+    }
+    if (status == FASC_OK && problem->wanted & FASC_WANT_FORWARD) {
         status = launch(s, fasc_blas_softmax(problem, l, chunk));
     }
     if (status == FASC_OK && problem->args->out) {
@@ -310,12 +314,15 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     fasc_blas_layout l = fasc_blas_layout_of(d, problem, plan->block_m);
     fasc_chunk_params chunk = {0};
     fasc_cuda_next_chunk(problem, &l.chunk, &chunk);
-    if (l.direct ? index == 0 && l.hide : index == 0) {
-        *stage = l.direct ? fasc_blas_hide(d, problem) : fasc_blas_softmax(problem, &l, &chunk);
-    } else if (index == 1 && l.repair) {
+    bool softmax = !l.direct && problem->wanted & FASC_WANT_FORWARD;
+    if (l.hide && index-- == 0) {
+        *stage = fasc_blas_hide(d, problem);
+    } else if (softmax && index-- == 0) {
+        *stage = fasc_blas_softmax(problem, &l, &chunk);
+    } else if (l.repair && index-- == 0) {
         *stage = fasc_blas_repair(problem, &chunk);
     } else {
-        return false;
+        return fasc_statistics_stage(problem, &chunk, index, stage);
     }
     stage->launch.macros = stage->macros;
     return true;
@@ -324,11 +331,10 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
 const fasc_cuda_attention fasc_cuda_blas = {
     .name = "blas",
     .summary = "two cuBLAS products around a fused softmax",
-    .supports =
-        "f16, bf16, f32; any head_dim, strides and mask; out, lse, row_max, logits, masked, "
-        "probs; block_m: rows of S at a time",
+    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output; block_m: rows of S "
+                "at a time",
     .block_m = true,
-    .outputs = FASC_WANT_FORWARD,
+    .outputs = FASC_WANT_ALL,
     .can = can,
     .plan = fasc_blas_plan,
     .run = fasc_blas_run,

@@ -24,6 +24,7 @@ typedef struct fasc_blas_layout {
     size_t s, p;              /* the same where P takes S's place, row by row */
     size_t q, k, v;           /* contiguous copies of inputs that cuBLAS cannot read as they lie */
     size_t out;               /* contiguous output, where cuBLAS cannot write out as it lies */
+    size_t statistics;
     size_t bytes;
     fasc_blas_softmax_config softmax;
 } fasc_blas_layout;

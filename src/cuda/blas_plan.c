@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cuda/blas.h"
+#include "cuda/statistics.h"
 
 #define NOWHERE SIZE_MAX
 
@@ -29,7 +30,7 @@ static bool heads_are_even(const fasc_tensor *t)
 static const fasc_tensor *direct_output(const fasc_problem *problem)
 {
     const fasc_attention_args *a = problem->args;
-    if (a->out || a->lse || a->row_max || a->probs) {
+    if (problem->wanted & ~(FASC_WANT(LOGITS) | FASC_WANT(MASKED))) {
         return NULL;
     }
     const fasc_tensor *only = !a->masked ? a->logits : !a->logits ? a->masked : NULL;
@@ -106,6 +107,7 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     } else if (args->out && !l.weights_in_probs) {
         l.p = place(&l.bytes, (size_t)(held * l.p_pitch) * size);
     }
+    l.statistics = place(&l.bytes, fasc_statistics_workspace(problem, held));
     l.repair = args->out && (problem->banded || problem->mask_data);
     return l;
 }

@@ -55,6 +55,7 @@ static const struct {
     {"kernels/repair.cu", "ELEMENT=f32", NULL},
     {"kernels/hide.cu", "", NULL},
 
+    {"kernels/statistics.cu", "", NULL},
     {"kernels/reducer_offsets.cu", "", NULL},
     {"kernels/linear.cu", "FASC_BF16=0", NULL},
     {"kernels/linear.cu", "FASC_BF16=1", NULL},

@@ -1,7 +1,7 @@
 /* naive.c - launches of naive.cu: three plain kernels over chunks of the scores. */
 #include <stdio.h>
 
-#include "cuda/attention.h"
+#include "cuda/statistics.h"
 
 enum { TILE = 32, THREADS = 256 };
 #define CHUNK_BYTES ((int64_t)256 << 20) /* of float32 scores at a time */
@@ -21,6 +21,14 @@ static fasc_cuda_chunk chunk_of(const fasc_problem *problem)
     return fasc_cuda_chunk_of(problem, CHUNK_BYTES / 4 / problem->seqlen_k);
 }
 
+/* The chunk's scores, which come first in the workspace. */
+static size_t scores_bytes(const fasc_problem *problem)
+{
+    fasc_cuda_chunk chunk = chunk_of(problem);
+    return fasc_cuda_aligned((size_t)(chunk.heads * chunk.rows * problem->seqlen_k) *
+                             sizeof(float));
+}
+
 static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
 {
     (void)d;
@@ -28,7 +36,8 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     plan->block_m = plan->block_n = TILE;
     plan->threads = THREADS;
     plan->workspace_bytes =
-        chunk.heads * chunk.rows * problem->seqlen_k * (int64_t)sizeof(float) + FASC_CUDA_ALIGN;
+        (int64_t)(scores_bytes(problem) +
+                  fasc_statistics_workspace(problem, chunk.heads * chunk.rows) + FASC_CUDA_ALIGN);
     snprintf(plan->config, sizeof plan->config,
              "%dx%d tiles, float32 scores of %lld heads x %lld rows at a time", (int)TILE,
              (int)TILE, (long long)chunk.heads, (long long)chunk.rows);
@@ -68,7 +77,12 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     (void)made;
     fasc_cuda_chunk size = chunk_of(problem);
     fasc_chunk_params c = {0};
-    return fasc_cuda_next_chunk(problem, &size, &c) && launch_of(problem, &c, index, stage);
+    fasc_cuda_next_chunk(problem, &size, &c);
+    int32_t own = 0;
+    while (own <= index && launch_of(problem, &c, own, stage)) {
+        own++;
+    }
+    return index < own || fasc_statistics_stage(problem, &c, index - own, stage);
 }
 
 static fasc_status run(const fasc_cuda_call *call)
@@ -81,6 +95,10 @@ static fasc_status run(const fasc_cuda_call *call)
         fasc_cuda_stage stage;
         for (int32_t i = 0; launch_of(call->problem, &p.chunk, i, &stage); i++) {
             fasc_status status = fasc_cuda_run_kernel(call->d, call->stream, &stage.launch, &p);
+            if (status == FASC_OK && i == 0) { /* S is what the next launch makes P of */
+                status =
+                    fasc_statistics_run(call, &p, call->workspace + scores_bytes(call->problem));
+            }
             if (status != FASC_OK) {
                 return status;
             }
@@ -95,10 +113,8 @@ static fasc_status run(const fasc_cuda_call *call)
 const fasc_cuda_attention fasc_cuda_naive = {
     .name = "naive",
     .summary = "the definition in three plain kernels, float32 throughout",
-    .supports =
-        "f16, bf16, f32; any head_dim, strides and mask; out, lse, row_max, logits, masked, "
-        "probs",
-    .outputs = FASC_WANT_FORWARD,
+    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output",
+    .outputs = FASC_WANT_ALL,
     .can = can,
     .plan = plan,
     .run = run,
