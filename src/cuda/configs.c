@@ -2,6 +2,7 @@
  * that its planner can choose. */
 #include "cuda/configs.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "cuda/flash_sm80.h"
@@ -73,12 +74,17 @@ static bool sm80_config(int32_t i, fasc_cuda_config *config)
     return is_there;
 }
 
+/* Counted once: --precompile asks for each configuration by its number. */
 static int32_t sm80_count(void)
 {
-    fasc_cuda_config config;
-    int32_t count = 0;
-    while (sm80_config(count, &config)) {
-        count++;
+    static atomic_int known;
+    int32_t count = atomic_load(&known);
+    if (count == 0) {
+        fasc_cuda_config config;
+        while (sm80_config(count, &config)) {
+            count++;
+        }
+        atomic_store(&known, count);
     }
     return count;
 }
