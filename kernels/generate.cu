@@ -10,6 +10,7 @@
 #include "tensor.cuh"
 
 #include "philox.h"
+#include "sm90_tma.cuh"
 
 struct alignas(4 * sizeof(ELEMENT)) Quad {
     ELEMENT x[4];
@@ -44,6 +45,40 @@ extern "C" __global__ void fill(const __grid_constant__ fasc_generate_params p)
     ELEMENT value = from_double<ELEMENT>(p.a);
     generate(p, [=](int64_t, ELEMENT *x) { x[0] = x[1] = x[2] = x[3] = value; });
 }
+
+#if __CUDA_ARCH__ >= 900
+// The same for neighbouring elements from a 16-byte boundary on: a tile of the value in shared
+// memory, from where the copy engine writes it out again and again, which is faster than any store.
+// One thread issues; the last bytes, less than 16, go by ordinary stores.
+extern "C" __global__ void fill_bulk(const __grid_constant__ fasc_generate_params p)
+{
+    constexpr int BYTES = 16384, COUNT = BYTES / sizeof(ELEMENT);
+    __shared__ alignas(128) ELEMENT tile[COUNT];
+    ELEMENT value = from_double<ELEMENT>(p.a);
+    for (int i = threadIdx.x; i < COUNT; i += blockDim.x) {
+        tile[i] = value;
+    }
+    fence_proxy_async();
+    __syncthreads();
+    ELEMENT *out = (ELEMENT *)p.walk.data[0];
+    int64_t whole = p.walk.count * sizeof(ELEMENT) / 16 * 16;
+    if (threadIdx.x == 0) {
+        for (int64_t at = (int64_t)blockIdx.x * BYTES; at < whole;
+             at += (int64_t)gridDim.x * BYTES) {
+            int64_t left = whole - at;
+            bulk_store((char *)out + at, shared_address(tile),
+                       (uint32_t)(left < BYTES ? left : BYTES));
+        }
+        tma_commit();
+        tma_wait_all();
+    } else if (blockIdx.x == 0) {
+        int64_t i = whole / sizeof(ELEMENT) + threadIdx.x - 1;
+        if (i < p.walk.count) {
+            out[i] = value;
+        }
+    }
+}
+#endif
 
 extern "C" __global__ void arange(const __grid_constant__ fasc_generate_params p)
 {

@@ -45,6 +45,14 @@ __device__ __forceinline__ void tma_store(const fasc_tensor_map *map, uint32_t s
                  : "memory");
 }
 
+// Neighbouring bytes, without a map: all three are multiples of 16.
+__device__ __forceinline__ void bulk_store(void *out, uint32_t smem, uint32_t bytes)
+{
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\n" ::"l"(out),
+                 "r"(smem), "r"(bytes)
+                 : "memory");
+}
+
 __device__ __forceinline__ void tma_commit()
 {
     asm volatile("cp.async.bulk.commit_group;\n" ::: "memory");

@@ -1,5 +1,5 @@
--- calibrate.lua - how fast can this device compute and move data? Measures a large copy, a large
--- fill and a matrix product per dtype. Later sweeps show beside each number what share of these
+-- calibrate.lua - how fast can this device compute and move data? Measures a large copy, zeroing
+-- and writing (on Hopper: by bulk copies from shared memory) and a matrix product per dtype. Later sweeps show beside each number what share of these
 -- ceilings it reaches and which of them bounds it. A sweep that goes faster raises the ceiling.
 --
 --     fasc-bench calibrate
@@ -12,8 +12,11 @@ local CASES = {
         local n = o.mebibytes * 2^18
         return fasc.op.copy(fasc.ones {n}, fasc.empty {n})
     end},
-    {"fill", function(o)
+    {"zero", function(o)
         return fasc.op.fill(fasc.empty {o.mebibytes * 2^18})
+    end},
+    {"write", function(o)
+        return fasc.op.fill(fasc.empty {o.mebibytes * 2^18}, 1)
     end},
 }
 for _, dtype in ipairs {"f32", "f16", "bf16"} do
@@ -36,8 +39,8 @@ bench.main {
     calibrates = true,
     axes = {{"case", names, "what is measured", choices = names}},
     options = {
-        {"mebibytes", 512, "size of what is copied or filled", min = 1},
-        {"side", 2048, "rows and columns of the matrices", min = 1},
+        {"mebibytes", 512, "size of what is copied or written", min = 1, gpu = 2048},
+        {"side", 2048, "rows and columns of the matrices", min = 1, gpu = 8192},
     },
     op = function(point, _, options)
         return make[point.case](options)

@@ -529,13 +529,14 @@ typedef enum fasc_op_kind {
     FASC_OP_ATTENTION = 1, /* args: fasc_attention_args */
     FASC_OP_MATMUL = 2,    /* args: fasc_matmul_args */
     FASC_OP_COPY = 3,      /* args: fasc_copy_args */
-    FASC_OP_FILL = 4       /* args: fasc_copy_args with src NULL: dst is zeroed */
+    FASC_OP_FILL = 4       /* args: fasc_copy_args with src NULL: dst becomes value */
 } fasc_op_kind;
 
 typedef struct fasc_copy_args {
     uint32_t size;
     const fasc_tensor *src;
     fasc_tensor *dst;
+    double value; /* of FASC_OP_FILL */
 } fasc_copy_args;
 
 typedef struct fasc_timing_options {

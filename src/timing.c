@@ -68,7 +68,7 @@ static fasc_device *copy_device(const void *args)
 static fasc_status fill_work(void *args)
 {
     const fasc_copy_args *a = args;
-    return fasc_tensor_fill(a->dst, 0.0);
+    return fasc_tensor_fill(a->dst, a->value);
 }
 
 static fasc_device *fill_device(const void *args)

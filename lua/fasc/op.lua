@@ -9,6 +9,7 @@ local kernels = require "fasc.kernels"
 local libraries = require "fasc.library"
 local matmul = require "fasc.matmul"
 local memory = require "fasc.memory"
+local options = require "fasc.options"
 local plans = require "fasc.plan"
 local tensors = require "fasc.tensor"
 local verify = require "fasc.verify"
@@ -44,7 +45,7 @@ local RUN = {
     attention = function(op) op:invoke("fasc_attention", op.args, nil) end,
     matmul = function(op) op:invoke("fasc_matmul", op.args) end,
     copy = function(op) op:invoke("fasc_tensor_copy", op.args.src, op.args.dst) end,
-    fill = function(op) op:invoke("fasc_tensor_fill", op.args.dst, 0) end,
+    fill = function(op) op:invoke("fasc_tensor_fill", op.args.dst, op.args.value) end,
 }
 
 local function new(kind, code, fields)
@@ -127,12 +128,14 @@ function M.copy(src, dst)
     })
 end
 
---- Sets dst to zero.
+--- Sets every element of dst to a value, 0 unless given.
 ---@param dst fasc.Tensor
+---@param value number?
 ---@return fasc.Op
-function M.fill(dst)
+function M.fill(dst, value)
     local args = fasc_ffi.new "fasc_copy_args"
     args.dst = tensors.argument("fill", "dst", dst)
+    args.value = options.argument("fill", "value", value or 0, {is = "number"})
     return new("fill", C.FASC_OP_FILL, {
         args = args, outputs = {dst = dst}, device = dst.device, flops = 0, bytes = size(dst),
     })

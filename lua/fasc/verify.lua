@@ -268,7 +268,7 @@ end
 ---@param op fasc.Op
 ---@return fasc.Verdict
 function M.fill(op)
-    return held(op, create.zeros_like(op.outputs.dst))
+    return held(op, create.full_like(op.outputs.dst, op.args.value))
 end
 
 return M

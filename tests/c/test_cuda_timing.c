@@ -103,7 +103,7 @@ static void arguments_that_take_turns_find_no_data_in_the_cache(void)
     for (int i = 0; i < COUNT; i++) {
         fasc_tensor *src = make(FASC_U8, 1, shape);
         CHECK_OK(fasc_tensor_fill(src, 1));
-        args[i] = (fasc_copy_args){sizeof *args, src, make(FASC_U8, 1, shape)};
+        args[i] = (fasc_copy_args){sizeof *args, src, make(FASC_U8, 1, shape), 0};
     }
     CHECK_OK(fasc_time(FASC_OP_COPY, args, &o, &hot, NULL, 0));
     o.rotate = COUNT;

@@ -322,7 +322,7 @@ describe("calibrate", function()
     it("gives later sweeps the share of what the device can do", function()
         local cache = "XDG_CACHE_HOME=" .. shell.quote(at()) .. " "
         local result = shell.sh(cache .. shell.command("calibrate", "--quiet", "--no-output",
-            "--mebibytes", "1", "--side", "64", "--axis", "case=copy,fill,matmul f32",
+            "--mebibytes", "1", "--side", "64", "--axis", "case=copy,write,matmul f32",
             unpack(QUICK)))
         assert.equal(0, result.code, result.err)
         assert.truthy(result.out:find("3 points: 3 measured", 1, true), result.out)

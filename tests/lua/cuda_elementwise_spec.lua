@@ -48,6 +48,21 @@ describe("on the GPU", function()
         assert.is_true(a:compare(support.randn({2^22}, {seed = 2})).max_abs > 1)
     end)
 
+    on_gpu("a long fill reaches every element, and none beside them", function()
+        for _, dtype in ipairs(DTYPES) do
+            for _, n in ipairs {2^20 + 5, 2^22 + 33} do
+                local all = support.full({n + 64}, 7, {dtype = dtype})
+                local inner = all:slice {32, 32 + n}
+                inner:fill(3)
+                local s = inner:summary()
+                assert.same({3, 3, n}, {s.min, s.max, s.count}, dtype)
+                for _, beside in ipairs {all:slice {0, 32}, all:slice {32 + n, n + 64}} do
+                    assert.same({7, 7}, {beside:min(), beside:max()}, dtype)
+                end
+            end
+        end
+    end)
+
     on_gpu("every dtype converts to every other as on the CPU", function()
         local wide = fasc.from_table(SPECIAL, {dtype = "f64", device = "cpu"})
         for _, from in ipairs(DTYPES) do
