@@ -1,6 +1,7 @@
 -- calibrate.lua - how fast can this device compute and move data? Measures a large copy, zeroing
--- and writing (on Hopper: by bulk copies from shared memory) and a matrix product per dtype. Later sweeps show beside each number what share of these
--- ceilings it reaches and which of them bounds it. A sweep that goes faster raises the ceiling.
+-- and writing (on Hopper: by bulk copies from shared memory) and a matrix product per dtype. Later
+-- sweeps show beside each number what share of these ceilings it reaches and which of them bounds
+-- it. A sweep that goes faster raises the ceiling.
 --
 --     fasc-bench calibrate
 --     fasc-bench calibrate --device cuda:0

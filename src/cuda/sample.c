@@ -56,8 +56,12 @@ static fasc_status empty_caches(fasc_cuda_device *d)
     enum { THREADS = 512 };
     fasc_cuda_clock *clock = d->clock;
     fasc_status status = FASC_OK;
+    if (d->l2_bytes <= 0) {
+        return fasc_fail(FASC_EUNSUPPORTED, "time: cold: the size of L2 of %s is not known",
+                         d->name);
+    }
     if (!clock->flush) {
-        size_t bytes = 2 * (size_t)d->l2_bytes / 16 * 16;
+        size_t bytes = 2 * (size_t)d->l2_bytes / 16 * 16; /* twice L2: none of the rest survives */
         status = fasc_cuda_block_take(d, bytes, NULL, &clock->flush);
         if (status == FASC_OK) {
             status = fasc_cuda_check(d, cudaMemsetAsync(clock->flush, 0, bytes, d->stream),
