@@ -4,6 +4,7 @@
 local fasc_ffi = require "fasc.ffi"
 local errors = require "fasc.errors"
 local files = require "fasc.io"
+local texts = require "fasc.text"
 
 local ffi, C = fasc_ffi.ffi, fasc_ffi.C
 
@@ -17,6 +18,7 @@ if not pcall(ffi.typeof, "cairo_t") then
         typedef struct cairo_surface cairo_surface_t;
         typedef struct cairo_pattern cairo_pattern_t;
         typedef struct cairo_font_options cairo_font_options_t;
+        typedef struct cairo_glyph_t { unsigned long index; double x, y; } cairo_glyph_t;
         typedef struct cairo_text_extents_t {
             double x_bearing, y_bearing, width, height, x_advance, y_advance;
         } cairo_text_extents_t;
@@ -54,6 +56,11 @@ ffi.cdef [[
     void cairo_set_font_size(cairo_t *cr, double size);
     void cairo_show_text(cairo_t *cr, const char *utf8);
     void cairo_text_extents(cairo_t *cr, const char *utf8, cairo_text_extents_t *extents);
+    void *cairo_get_scaled_font(cairo_t *cr);
+    int cairo_scaled_font_text_to_glyphs(void *font, double x, double y, const char *utf8,
+        int length, cairo_glyph_t **glyphs, int *count, void *clusters, void *cluster_count,
+        void *flags);
+    void cairo_glyph_free(cairo_glyph_t *glyphs);
     void cairo_set_font_options(cairo_t *cr, const cairo_font_options_t *options);
     cairo_font_options_t *cairo_font_options_create(void);
     void cairo_font_options_destroy(cairo_font_options_t *options);
@@ -77,7 +84,8 @@ local ANTIALIAS_GRAY, HINT_STYLE_NONE, HINT_METRICS_OFF = 2, 1, 1
 local FORMAT_RGB24, FILTER_NEAREST, LINE_JOIN_ROUND = 1, 3, 1
 local PDF = {title = 0, subject = 2, creator = 4, created = 5, modified = 6}
 
-local FONT = "DejaVu Sans"
+-- The first has nearly all letters; the others are asked for what it lacks, where they are there.
+local FONTS = {"DejaVu Sans", "Noto Sans CJK SC", "Noto Sans", "Noto Emoji", "Unifont"}
 local PACKAGES = "libcairo2 fonts-dejavu-core"
 
 local library, missing
@@ -145,12 +153,58 @@ end
 
 -- ---- text -----------------------------------------------------------------------------------
 
-local function set_font(lib, cr, size, bold)
-    lib.cairo_select_font_face(cr, FONT, 0, bold and 1 or 0)
+local function set_font(lib, cr, family, size, bold)
+    lib.cairo_select_font_face(cr, family, 0, bold and 1 or 0)
     lib.cairo_set_font_size(cr, size)
 end
 
 local ruler, extents
+
+-- A context to ask about fonts.
+local function asking(lib)
+    if not ruler then
+        ruler = {context(lib, lib.cairo_image_surface_create(FORMAT_RGB24, 1, 1), "text")}
+        extents = ffi.new "cairo_text_extents_t"
+    end
+    return ruler[1]
+end
+
+-- Does the font have every letter of this text?
+local function has_letters(lib, family, text)
+    local glyphs, count = ffi.new "cairo_glyph_t *[1]", ffi.new "int[1]"
+    local cr = asking(lib)
+    set_font(lib, cr, family, 10)
+    local status = lib.cairo_scaled_font_text_to_glyphs(lib.cairo_get_scaled_font(cr), 0, 0, text,
+        #text, glyphs, count, nil, nil, nil)
+    local all = status == 0
+    for i = 0, count[0] - 1 do
+        all = all and glyphs[0][i].index ~= 0
+    end
+    lib.cairo_glyph_free(glyphs[0])
+    return all
+end
+
+local chosen = {}
+
+-- The font for a text that is not ASCII, and the text as it can be drawn: a letter that no font has
+-- becomes its code point, ⟨6CE8⟩.
+local function choose_font(lib, text)
+    if not text:find "[\128-\255]" then
+        return FONTS[1], text
+    elseif not chosen[text] then
+        for _, family in ipairs(FONTS) do
+            if has_letters(lib, family, text) then
+                chosen[text] = {family, text}
+                return family, text
+            end
+        end
+        chosen[text] = {FONTS[1], (text:gsub("[\194-\244][\128-\191]*", function(letter)
+            return has_letters(lib, FONTS[1], letter) and letter
+                or ("⟨%04X⟩"):format(texts.code_point(letter))
+        end))}
+    end
+    return chosen[text][1], chosen[text][2]
+end
 
 --- How far a text of this size goes, in the figure's units.
 ---@param text string UTF-8
@@ -159,12 +213,9 @@ local ruler, extents
 ---@return number
 function M.text_width(text, size, bold)
     local lib = need()
-    if not ruler then
-        ruler = {context(lib, lib.cairo_image_surface_create(FORMAT_RGB24, 1, 1), "text")}
-        extents = ffi.new "cairo_text_extents_t"
-    end
-    set_font(lib, ruler[1], size, bold)
-    lib.cairo_text_extents(ruler[1], text, extents)
+    local cr, family, shown = asking(lib), choose_font(lib, text)
+    set_font(lib, cr, family, size, bold)
+    lib.cairo_text_extents(cr, shown, extents)
     return extents.x_advance
 end
 
@@ -223,9 +274,10 @@ function DRAW.text(lib, cr, s)
     lib.cairo_rotate(cr, math.rad(s.rotate or 0))
     local shift = ANCHOR[s.anchor]
     lib.cairo_move_to(cr, shift == 0 and 0 or -shift * M.text_width(s.text, s.size, s.bold), 0)
-    set_font(lib, cr, s.size, s.bold)
+    local family, text = choose_font(lib, s.text)
+    set_font(lib, cr, family, s.size, s.bold)
     set_color(lib, cr, s.color)
-    lib.cairo_show_text(cr, s.text)
+    lib.cairo_show_text(cr, text)
     lib.cairo_restore(cr)
     lib.cairo_new_path(cr)
 end

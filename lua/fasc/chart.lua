@@ -286,7 +286,7 @@ function M.color_bar(fig, area, bar)
             color = fig.theme.muted}
     end
     if bar.label then
-        fig:text {x = x + w + GAP + widest(axis) + 8 + LABEL, y = area.y + h / 2, size = LABEL,
+        fig:text {x = x + w + GAP + widest(axis) + 5 + LABEL, y = area.y + h / 2, size = LABEL,
             text = bar.label, anchor = "middle", rotate = -90}
     end
 end

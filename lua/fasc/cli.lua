@@ -37,6 +37,42 @@ M.whole = number(0, true)
 --- M.amount "--threshold": to a number of at least 0.
 M.amount = amount
 
+--- M.list "--head" converts "0-3,7" to {0, 1, 2, 3, 7}; "all" stays.
+function M.list(name)
+    return function(given)
+        local list = {}
+        if given == "all" then
+            return given
+        end
+        for part in (given .. ","):gmatch "([^,]*)," do
+            local first, last = part:match "^(%d+)%-(%d+)$"
+            first, last = tonumber(first or part:match "^%d+$"), tonumber(last or part)
+            if not first or not last or last < first or last - first > 65535 then
+                return nil, ("%s: '%s' is not a list of integers such as 0-3,7, nor all"):format(
+                    name, given)
+            end
+            for i = first, last do
+                list[#list + 1] = i
+            end
+        end
+        return list
+    end
+end
+
+--- M.crop "--crop" converts "0:64,128:256" to {0, 64, 128, 256}.
+function M.crop(name)
+    return function(given)
+        local numbers = {given:match "^(%d+):(%d+),(%d+):(%d+)$"}
+        for i = 1, #numbers do
+            numbers[i] = tonumber(numbers[i])
+        end
+        if #numbers == 0 or numbers[1] >= numbers[2] or numbers[3] >= numbers[4] then
+            return nil, ("%s: '%s' is not Q0:Q1,K0:K1 with rising numbers"):format(name, given)
+        end
+        return numbers
+    end
+end
+
 -- Options of every sweep: {name, help, argname or nil for a flag, converter}.
 local STANDARD = {
     {"Points", {

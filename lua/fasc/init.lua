@@ -69,6 +69,8 @@ local fasc = {
     head_map = require("fasc.head_map").head_map,
     heat = require("fasc.heat").heat,
     show = require("fasc.heat").show,
+    head_maps = require("fasc.head_map").head_maps,
+    layers = require("fasc.head_map").layers,
 
     op = require "fasc.op",
     time = timing.time,

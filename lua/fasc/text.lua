@@ -57,6 +57,18 @@ function M.utf8(text)
     return table.concat(out)
 end
 
+--- The number of a character given in well-formed UTF-8.
+---@param character string
+---@return integer
+function M.code_point(character)
+    local first = character:byte()
+    local code = first % (first < 0x80 and 128 or first < 0xE0 and 32 or first < 0xF0 and 16 or 8)
+    for i = 2, #character do
+        code = code * 64 + character:byte(i) % 64
+    end
+    return code
+end
+
 --- The characters of a text in UTF-8, one string each.
 ---@param text string
 ---@return string[]

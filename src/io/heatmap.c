@@ -104,8 +104,8 @@ static fasc_status check_options(const fasc_heatmap_args *a)
 
 /* ---- the picture ------------------------------------------------------------------ */
 
-#define KEPT_CELLS ((size_t)64 << 20) /* with more, the map is read twice: for the range, to draw  \
-                                       */
+/* With more cells the map is read twice: for the range, then to draw. */
+#define KEPT_CELLS ((size_t)64 << 20)
 
 typedef struct drawing {
     const fasc_heatmap_args *args;

@@ -2,6 +2,7 @@
 -- figure gives the same bytes.
 local chart = require "fasc.chart"
 local figure = require "fasc.figure"
+local pictures = require "pictures"
 local support = require "support"
 local svg = require "fasc.svg"
 local ticks = require "fasc.ticks"
@@ -10,10 +11,7 @@ local fails = support.fails
 local at = support.folder(setup, teardown)
 
 local function read(name)
-    local file = assert(io.open(at(name), "rb"))
-    local bytes = file:read "*a"
-    file:close()
-    return bytes
+    return pictures.read(at(name))
 end
 
 -- A line chart of two series, drawn anew each time.
@@ -29,28 +27,6 @@ local function draw(theme)
         {color = "#0072b2", label = "flash", marker = "circle"})
     plot:legend()
     return fig, plot
-end
-
--- The texts of an SVG in their order.
-local function texts(bytes)
-    local list = {}
-    for text in bytes:gmatch "<text[^>]*>([^<]*)</text>" do
-        list[#list + 1] = text
-    end
-    return list
-end
-
--- Do all tags close in order? Enough of XML for what svg.lua writes.
-local function well_formed(bytes)
-    local open = {}
-    for slash, name, rest in bytes:gmatch "<(/?)(%a+)([^>]*)>" do
-        if slash == "/" then
-            assert.equal(table.remove(open), name)
-        elseif rest:sub(-1) ~= "/" then
-            open[#open + 1] = name
-        end
-    end
-    assert.equal(0, #open)
 end
 
 describe("ticks", function()
@@ -76,9 +52,9 @@ describe("a figure", function()
         local fig = draw "light"
         fig:save(at "a.svg", {metadata = {tensor = "p", version = 1}})
         local bytes = read "a.svg"
-        well_formed(bytes)
+        pictures.well_formed(bytes)
         assert.same({"Größe &amp; &lt;Zeit&gt;", "2 cores", "512", "1024", "2048", "4096", "0",
-            "50", "100", "150", "200", "seqlen", "GFLOP/s", "flash"}, texts(bytes))
+            "50", "100", "150", "200", "seqlen", "GFLOP/s", "flash"}, pictures.texts(bytes))
         assert.truthy(bytes:find("<desc>tensor: p\nversion: 1</desc>", 1, true))
         assert.truthy(bytes:find('viewBox="0 0 400 300"', 1, true))
     end)
@@ -86,8 +62,10 @@ describe("a figure", function()
     it("saves as a PNG of its size, with its metadata", function()
         draw("dark"):save(at "a.png", {scale = 3, metadata = {tensor = "p"}})
         local bytes = read "a.png"
-        assert.equal("\137PNG\r\n\26\n\0\0\0\13IHDR\0\0\4\176\0\0\3\132", bytes:sub(1, 24))
-        assert.truthy(bytes:find("tEXttensor\0p", 1, true))
+        local png = pictures.png(at "a.png")
+        assert.same({1200, 900}, {png.width, png.height})
+        assert.equal(0x14171c, png.at(0, 0)) -- the dark background
+        assert.truthy(pictures.has_text(bytes, "tensor", "p"))
     end)
 
     it("saves as a PDF", function()
@@ -130,6 +108,14 @@ describe("a figure", function()
         assert.truthy(short:find "^grö.*…$")
         assert.truthy(figure.text_width(short, 10) <= 50)
         assert.equal("kurz", figure.shorten("kurz", 10, 50))
+    end)
+
+    it("writes letters that no font has as their code points", function()
+        local fig = figure.new {width = 200, height = 50}
+        fig:text {x = 5, y = 20, text = "a\243\176\128\128b"} -- U+F0000, of private use
+        fig:save(at "private.png")
+        assert.near(figure.text_width("a⟨F0000⟩b", 10),
+            figure.text_width("a\243\176\128\128b", 10), 1e-9)
     end)
 
     it("draws bytes that are no UTF-8 as U+FFFD", function()
