@@ -1,205 +1,44 @@
 #!/usr/bin/env python3
 """fasc beside PyTorch, on the same tensors, in the same run.
 
-    python3 scripts/peers_torch.py [--build build/release] [--case NAME ...] [--output FILE]
-        [--seqlen 1024,4096,8192] [--head-dim 64,128] [--causal no,yes] [--dtype f16]
-        [--batch 1] [--heads 32] [--heads-k 32] [--rounds 3]
+    python3 scripts/peers_torch.py --table [--rounds 20] [--output FILE]
+    python3 scripts/peers_torch.py [--case NAME ...] [--seqlen 1024,4096,8192]
+        [--head-dim 64,128] [--causal no,yes] [--dtype f16,bf16] [--batch 1] [--heads 32]
+        [--heads-k 32] [--build build/release] [--rounds 10] [--seconds 60] [--output FILE]
 
-Every contestant of a case runs on PyTorch's tensors and stream. Inputs and outputs are rotated
-among as many sets as it takes to pass three times the L2 cache, so no call finds its data there.
-Calls under 100 microseconds are captured in a CUDA graph (both sides) and replayed, so that neither
-pays for its launches; longer ones are timed by events, one by one. Rounds alternate between the
-contestants; the number kept is the median of all samples. A line of JSON for each contestant goes
-to --output (default: stdout), a table to stderr.
+--table runs the points that the kernels are judged by and says for each whether it is fast enough:
+see peers_verdict.py.
 
-The error is the largest difference from float64 attention on the same inputs, over 8 rows.
+Rounds: each visits every contestant of every point, in an order of its own, so that all meet the
+GPU in the same state: long runs of one kernel are slowed by the power limit, others are not. A
+visit is three calls, each after the L2 cache was flushed by reading; the first is dropped. The
+number kept is the median. Points with a call under 100 microseconds are replayed from CUDA graphs
+instead, all contestants of them: so that none pays for its launches. Inputs and outputs then go
+round as many sets as pass three times the L2 cache.
+
+A line of JSON for each contestant goes to --output (default: stdout), tables to stderr. The error
+is the largest difference from float64 attention on the same inputs, over 8 rows.
 """
 import argparse
+import concurrent.futures
 import json
 import math
 import os
+import random
 import statistics
 import sys
+import time
 
 import torch
-import torch.nn.functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+import peers_verdict
 from fasc_ctypes import Fasc, FascError
+from peers_cases import CASES, DTYPES, Arena, Problem, error_of, score_bytes
+from peers_points import JUDGED, Point, name_of, table_points
 
 GRAPH_BELOW = 100e-6
+GRAPH_SECONDS = 1e-3
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
-
-# ---- the data -------------------------------------------------------------------------------
-
-
-class Problem:
-    """One set of inputs and outputs."""
-
-    def __init__(self, o, seqlen, head_dim, causal, seed):
-        self.causal, self.scale = causal, 1 / math.sqrt(head_dim)
-        generator = torch.Generator("cuda").manual_seed(seed)
-
-        def randn(heads):
-            return torch.randn(o.batch, heads, seqlen, head_dim, device="cuda",
-                               generator=generator).to(DTYPES[o.dtype])
-
-        self.q, self.k, self.v = randn(o.heads), randn(o.heads_k), randn(o.heads_k)
-        self.out = torch.empty_like(self.q)
-        self.scores = None
-
-    def with_scores(self):
-        """(B, H, N, N) scores of q's dtype, for cases that store them."""
-        b, h, n, _ = self.q.shape
-        self.scores = torch.empty(b, h, n, n, dtype=self.q.dtype, device="cuda")
-        return self
-
-    def bytes(self):
-        tensors = [self.q, self.k, self.v, self.out, self.scores]
-        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
-
-    def keys(self):
-        """K with its heads repeated, as a batched product wants them."""
-        groups = self.q.shape[1] // self.k.shape[1]
-        return self.k if groups == 1 else self.k.repeat_interleave(groups, dim=1)
-
-
-# ---- contestants ----------------------------------------------------------------------------
-# Each takes a problem and returns a function that runs one call; None = it cannot.
-
-
-def flat(t):
-    return t.reshape(-1, t.shape[-2], t.shape[-1])
-
-
-def fasc_kernel(kernel, *wanted):
-    def prepare(fasc, p):
-        tensors = {"q": p.q, "k": p.k}
-        if "out" in wanted:
-            tensors.update(v=p.v, out=p.out)
-        for name in set(wanted) - {"out"}:
-            tensors[name] = p.scores
-        call, plan = fasc.attention(tensors, kernel, p.causal)
-        call.plan = f"{plan.kernel.decode()} {plan.arch.decode()}: {plan.config.decode()}"
-        return call
-
-    return prepare
-
-
-def fasc_product(fasc, p):
-    return fasc.matmul(p.q, p.k.transpose(-2, -1), p.scores, p.scale)
-
-
-def torch_scores(_, p):
-    """Q K^T with the scale folded into the product, into a tensor made before."""
-    q, k, out = flat(p.q), flat(p.keys()).transpose(-2, -1), flat(p.scores)
-    return lambda: torch.baddbmm(out, q, k, beta=0, alpha=p.scale, out=out)
-
-
-def causal_bias(p):
-    if not p.causal:
-        return None
-    n = p.q.shape[-2]
-    return torch.full((n, n), -math.inf, dtype=p.q.dtype, device="cuda").triu(1)
-
-
-def torch_by_hand(_, p):
-    """What one writes first: matmul, scale, mask, softmax, matmul."""
-    k, bias = p.keys(), causal_bias(p)
-    groups = p.q.shape[1] // p.v.shape[1]
-    v = p.v if groups == 1 else p.v.repeat_interleave(groups, dim=1)
-
-    def call():
-        scores = torch.matmul(p.q, k.transpose(-2, -1)) * p.scale
-        weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
-        return torch.matmul(weights, v)
-
-    return call
-
-
-def torch_by_hand_preallocated(_, p):
-    """The same with the scale in the product and no allocation; scores are kept."""
-    q, k, scores = flat(p.q), flat(p.keys()).transpose(-2, -1), flat(p.scores)
-    groups, bias = p.q.shape[1] // p.v.shape[1], causal_bias(p)
-    v = flat(p.v if groups == 1 else p.v.repeat_interleave(groups, dim=1))
-    weights, out = torch.empty_like(scores), flat(p.out)
-
-    def call():
-        torch.baddbmm(scores, q, k, beta=0, alpha=p.scale, out=scores)
-        torch.softmax(scores if bias is None else scores + bias, dim=-1, out=weights)
-        torch.bmm(weights, v, out=out)
-
-    return call
-
-
-def sdpa(backend):
-    def prepare(_, p):
-        def call():
-            with sdpa_kernel(backend):
-                return F.scaled_dot_product_attention(
-                    p.q, p.k, p.v, is_causal=p.causal, enable_gqa=p.q.shape[1] != p.k.shape[1])
-
-        try:
-            call()
-        except RuntimeError:
-            return None
-        return call
-
-    return prepare
-
-
-def sdpa_and_scores(backend):
-    def prepare(fasc, p):
-        attend, score = sdpa(backend)(fasc, p), torch_scores(fasc, p)
-        if attend is None:
-            return None
-
-        def call():
-            score()
-            return attend()
-
-        return call
-
-    return prepare
-
-
-FLASH, CUDNN = SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION
-
-# name: (what it holds, needs scores, {contestant: prepare}); those of fasc come first.
-CASES = {
-    "blas_logits": ("O and the whole S, by products around a softmax", True, {
-        "fasc blas": fasc_kernel("blas", "out", "logits"),
-        "torch by hand": torch_by_hand,
-        "torch by hand, preallocated": torch_by_hand_preallocated,
-    }),
-    "scores": ("S alone", True, {
-        "fasc blas": fasc_kernel("blas", "logits"),
-        "torch baddbmm": torch_scores,
-    }),
-    "product": ("the same S as a matrix product", True, {
-        "fasc matmul": fasc_product,
-        "torch baddbmm": torch_scores,
-    }),
-    "out": ("O alone", False, {
-        "fasc flash": fasc_kernel("flash", "out"),
-        "torch SDPA flash": sdpa(FLASH),
-        "torch SDPA cuDNN": sdpa(CUDNN),
-    }),
-    "out_logits": ("O and the whole S", True, {
-        "fasc flash": fasc_kernel("flash", "out", "logits"),
-        "torch SDPA flash + baddbmm": sdpa_and_scores(FLASH),
-        "torch SDPA cuDNN + baddbmm": sdpa_and_scores(CUDNN),
-    }),
-    "out_masked": ("O and the masked S", True, {
-        "fasc flash": fasc_kernel("flash", "out", "masked"),
-        "torch SDPA cuDNN + baddbmm": sdpa_and_scores(CUDNN),
-    }),
-    "out_probs": ("O and P", True, {
-        "fasc flash": fasc_kernel("flash", "out", "probs"),
-        "torch by hand, preallocated": torch_by_hand_preallocated,
-    }),
-}
 
 # ---- time -----------------------------------------------------------------------------------
 
@@ -208,159 +47,180 @@ def event():
     return torch.cuda.Event(enable_timing=True)
 
 
-def time_one_by_one(calls, count):
-    marks = [(event(), event()) for _ in range(count)]
-    for i, (start, end) in enumerate(marks):
+class Flush:
+    """Reads more than the L2 cache holds; nothing dirty stays behind."""
+
+    def __init__(self):
+        l2 = torch.cuda.get_device_properties(0).L2_cache_size
+        self.data = torch.zeros(10 * l2 // 4, device="cuda")  # long enough to queue a call under
+
+    def __call__(self):
+        self.data.sum()
+
+
+def time_calls(calls, flush):
+    marks = [(event(), event()) for _ in calls]
+    for call, (start, end) in zip(calls, marks):
+        flush()
         start.record()
-        calls[i % len(calls)]()
+        call()
         end.record()
     torch.cuda.synchronize()
     return [start.elapsed_time(end) * 1e-3 for start, end in marks]
 
 
-def capture(calls, count):
-    """A graph of `count` calls that go round the sets."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for i in range(count):
-            calls[i % len(calls)]()
-    return graph
-
-
-def time_graph(graph, count, replays):
-    graph.replay()
-    samples = []
-    for _ in range(replays):
-        start, end = event(), event()
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        samples.append(start.elapsed_time(end) * 1e-3 / count)
-    return samples
-
-
 class Contestant:
-    def __init__(self, name, calls):
-        self.name, self.calls, self.samples = name, calls, []
-        for call in calls:  # compile, load, allocate
-            call()
-        torch.cuda.synchronize()
-        self.estimate = statistics.median(time_one_by_one(calls, 10))
-        self.graph, self.count = None, 0
+    """One who solves a point; calls are the same call on different sets."""
+
+    def __init__(self, point, name, calls, error):
+        self.point, self.name, self.calls, self.error = point, name, calls, error
+        self.samples, self.graph, self.count = [], None, 0
         self.plan = getattr(calls[0], "plan", None)
 
-    def use_graph(self):
-        self.count = max(len(self.calls), math.ceil(2e-3 / max(self.estimate, 1e-6)))
-        self.graph = capture(self.calls, self.count)
+    def capture(self, estimate):
+        self.count = len(self.calls) * max(1, round(GRAPH_SECONDS / estimate / len(self.calls)))
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            for i in range(self.count):
+                self.calls[i % len(self.calls)]()
 
-    def run_round(self):
-        if self.graph:
-            self.samples += time_graph(self.graph, self.count, 10)
-        else:
-            count = min(50, max(5, math.ceil(0.2 / self.estimate)))
-            self.samples += time_one_by_one(self.calls, count)
+    def visit(self, flush):
+        if not self.graph:
+            self.samples += time_calls([self.calls[0]] * 3, flush)[1:]
+            return
+        self.graph.replay()
+        start, end = event(), event()
+        start.record()
+        self.graph.replay()
+        end.record()
+        end.synchronize()
+        self.samples.append(start.elapsed_time(end) * 1e-3 / self.count)
 
-
-# ---- errors ---------------------------------------------------------------------------------
-
-
-def error_of(call, p):
-    """Largest |out - float64 attention| over 8 rows of every head; None where no out is made."""
-    p.out.fill_(math.nan)
-    result = call()
-    out = result if isinstance(result, torch.Tensor) and result.shape == p.q.shape else p.out
-    if torch.isnan(out).any():
-        return None
-    n = p.q.shape[-2]
-    rows = torch.linspace(0, n - 1, 8, device="cuda").long()
-    groups = p.q.shape[1] // p.k.shape[1]
-    k = p.k.double().repeat_interleave(groups, dim=1)
-    v = p.v.double().repeat_interleave(groups, dim=1)
-    s = p.q[:, :, rows].double() @ k.transpose(-2, -1) * p.scale
-    if p.causal:
-        s.masked_fill_(torch.arange(n, device="cuda")[None, :] > rows[:, None], -math.inf)
-    return (torch.softmax(s, -1) @ v - out[:, :, rows].double()).abs().max().item()
+    def record(self):
+        low, _, high = statistics.quantiles(self.samples, n=4)
+        return {
+            **self.point._asdict(), "contestant": self.name,
+            "seconds": statistics.median(self.samples), "quartiles": [low, high],
+            "samples": len(self.samples), "method": "graph" if self.graph else "events",
+            "sets": len(self.calls), "max_error": self.error, "plan": self.plan,
+        }
 
 
 # ---- the run --------------------------------------------------------------------------------
 
 
-def sets_of(o, needs_scores, seqlen, head_dim, causal):
-    def make(seed):
-        p = Problem(o, seqlen, head_dim, causal, seed)
-        return p.with_scores() if needs_scores else p
-
-    first = make(1)
+def sets_of(point):
+    """How many sets of inputs and outputs pass three times the L2 cache."""
     l2 = torch.cuda.get_device_properties(0).L2_cache_size
-    count = max(1, min(64, math.ceil(3 * l2 / first.bytes())))
-    return [first] + [make(seed) for seed in range(2, count + 1)]
+    size = DTYPES[point.dtype].itemsize * point.batch * point.seqlen * point.head_dim
+    size *= 2 * (point.heads + point.heads_k)
+    size += score_bytes(point) if CASES[point.case].scores else 0
+    return max(1, min(64, math.ceil(3 * l2 / size)))
 
 
-def run_point(o, fasc, case, seqlen, head_dim, causal):
-    _, needs_scores, table = CASES[case]
-    sets = sets_of(o, needs_scores, seqlen, head_dim, causal)
-    contestants, rows = [], []
-    for name, prepare in table.items():
-        try:
-            calls = [prepare(fasc, p) for p in sets]
-        except (FascError, torch.cuda.OutOfMemoryError) as problem:
-            print(f"{case} {name}: {problem}", file=sys.stderr)
+def enter(fasc, arena, point, names, flush):
+    """The contestants of a point, of these names if any are given, warm and checked."""
+    problem, entered = Problem(arena, point, 0), []
+    for name, prepare in CASES[point.case].contestants.items():
+        if names and name not in names:
             continue
-        if None not in calls:
-            contestants.append(Contestant(name, calls))
-    by_graph = any(c.estimate < GRAPH_BELOW for c in contestants)
-    for c in contestants:
-        if by_graph:
-            c.use_graph()
-    for _ in range(o.rounds):
-        for c in contestants:
-            c.run_round()
-    for c in contestants:
-        low, _, high = statistics.quantiles(c.samples, n=4)
-        rows.append({
-            "case": case, "contestant": c.name, "batch": o.batch, "heads": o.heads,
-            "heads_k": o.heads_k, "seqlen": seqlen, "head_dim": head_dim, "causal": causal,
-            "dtype": o.dtype, "seconds": statistics.median(c.samples), "quartiles": [low, high],
-            "samples": len(c.samples), "method": "graph" if by_graph else "events",
-            "sets": len(sets), "max_error": error_of(c.calls[0], sets[0]), "plan": c.plan,
-            "device": torch.cuda.get_device_name(), "torch": torch.__version__,
-        })
-    return rows
+        try:
+            call = prepare(fasc, problem)
+        except (FascError, torch.cuda.OutOfMemoryError) as refusal:
+            print(f"{point.case} {name}: {refusal}", file=sys.stderr)
+            continue
+        if call:
+            entered.append(Contestant(point, name, [call], error_of(call, problem)))
+    estimates = [min(time_calls([c.calls[0]] * 4, flush)) for c in entered]
+    if not estimates or min(estimates) >= GRAPH_BELOW:
+        return entered
+    for c, estimate in zip(entered, estimates):
+        problems = [Problem(arena, point, i) for i in range(1, sets_of(point))]
+        prepare = CASES[point.case].contestants[c.name]
+        c.calls += [prepare(fasc, p) for p in problems]
+        c.capture(estimate)
+    return entered
 
 
-def show(rows):
-    ours = [r["seconds"] for r in rows if r["contestant"].startswith("fasc")]
-    peers = [r["seconds"] for r in rows if not r["contestant"].startswith("fasc")]
-    for r in rows:
-        error = "-" if r["max_error"] is None else f"{r['max_error']:.2e}"
-        print(f"{r['case']:12} D={r['head_dim']:<4} N={r['seqlen']:<6} "
-              f"{'causal' if r['causal'] else 'full':7} {r['contestant']:28} "
-              f"{r['seconds'] * 1e3:9.4f} ms  {r['method']:6} error {error}", file=sys.stderr)
-    if ours and peers:
-        print(f"{'':12} fasc / best peer: {min(ours) / min(peers):.3f}", file=sys.stderr)
+def compile_kernels(fasc, arena, points):
+    """One call of all that is fasc's, on all cores: kernels are compiled when first used."""
+    def call(point, prepare):
+        with torch.no_grad():
+            try:
+                prepare(fasc, Problem(arena, point, 0))()
+            except FascError:  # enter says it
+                pass
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        calls = [pool.submit(call, point, prepare) for point in points
+                 for name, prepare in CASES[point.case].contestants.items()
+                 if name.startswith("fasc")]
+    for done in calls:
+        done.result()
+    torch.cuda.synchronize()
+
+
+def run(fasc, points, names, rounds, seconds):
+    arena, flush, contestants = Arena(), Flush(), []
+    arena.reserve(max(score_bytes(p) * sets_of(p) for p in points))
+    for point in points:
+        arena.tensors(point, 0)
+    compile_kernels(fasc, arena, points)
+    for point in points:
+        contestants += enter(fasc, arena, point, names, flush)
+    order, begin = random.Random(1), time.monotonic()
+    for done in range(rounds):
+        if done >= 2 and time.monotonic() - begin > seconds:
+            print(f"{done} rounds of {rounds} in {seconds} seconds", file=sys.stderr)
+            break
+        for c in order.sample(contestants, len(contestants)):
+            c.visit(flush)
+    return [c.record() for c in contestants]
+
+
+def show(records):
+    last = None
+    for r in records:
+        error = "-" if r["max_error"] is None else f"{r['max_error']:.1e}"
+        point = Point(*(r[field] for field in Point._fields))
+        if point != last:
+            print(name_of(point), file=sys.stderr)
+        last = point
+        print(f"    {r['contestant']:28} {r['seconds'] * 1e3:9.4f} ms  {r['method']:6} "
+              f"error {error}", file=sys.stderr)
 
 
 def parse():
+    def words(text):
+        return text.split(",")
+
     def numbers(text):
-        return [int(part) for part in text.split(",")]
+        return [int(word) for word in words(text)]
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("--case", nargs="+", choices=CASES, default=["blas_logits", "scores"])
     parser.add_argument("--seqlen", type=numbers, default=[1024, 4096, 8192])
     parser.add_argument("--head-dim", type=numbers, default=[64, 128])
-    parser.add_argument("--causal", default="no", help="no, yes or no,yes")
-    parser.add_argument("--dtype", choices=DTYPES, default="f16")
+    parser.add_argument("--causal", type=words, default=["no"], help="no, yes or no,yes")
+    parser.add_argument("--dtype", type=words, default=["f16"])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--heads", type=int, default=32)
     parser.add_argument("--heads-k", type=int, default=None)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=60, help="no new round after so long")
     parser.add_argument("--output", default=None)
     o = parser.parse_args()
     o.heads_k = o.heads_k or o.heads
-    o.causal = [word == "yes" for word in o.causal.split(",")]
     return o
+
+
+def points_of(o):
+    return [Point(case, dtype, head_dim, seqlen, causal == "yes", o.batch, o.heads, o.heads_k,
+                  False)
+            for case in o.case for dtype in o.dtype for head_dim in o.head_dim
+            for causal in o.causal for seqlen in o.seqlen]
 
 
 def main():
@@ -368,15 +228,15 @@ def main():
     fasc = Fasc(o.build, os.path.join(ROOT, "src", "fasc.h"))
     output = open(o.output, "w", encoding="utf-8") if o.output else sys.stdout
     with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
-        for case in o.case:
-            for head_dim in o.head_dim:
-                for causal in o.causal:
-                    for seqlen in o.seqlen:
-                        rows = run_point(o, fasc, case, seqlen, head_dim, causal)
-                        for row in rows:
-                            print(json.dumps(row), file=output, flush=True)
-                        show(rows)
-                        torch.cuda.empty_cache()
+        points = table_points() if o.table else points_of(o)
+        records = run(fasc, points, JUDGED if o.table else None, o.rounds, o.seconds)
+    versions = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
+                "cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda}
+    for record in records:
+        print(json.dumps({**record, **versions}), file=output, flush=True)
+    show(records)
+    if o.table:
+        print(peers_verdict.table(records), file=sys.stderr)
 
 
 if __name__ == "__main__":
