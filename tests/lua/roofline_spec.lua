@@ -76,6 +76,19 @@ describe("ceilings", function()
         local cold = row(1e3, 1e5, 1e-3)
         cold.timing.cold = true
         assert.equal("memory", c:share(cold).bound)
+        local turning = row(1e3, 1e5, 1e-3)
+        turning.timing.rotate = 8
+        assert.equal("memory", c:share(turning).bound)
+    end)
+
+    it("say so where the host needs longer for a call than the device", function()
+        local c = roofline.of(device)
+        c.rate = {f32 = 1e11}
+        local small = row(1e6, 1e3, 5e-6)
+        small.timing.host_overhead = 8e-6
+        assert.equal("host", c:share(small).bound)
+        small.timing.host_overhead = 1e-6
+        assert.equal("compute", c:share(small).bound)
     end)
 
     it("are measured again when their file is no JSON", function()
