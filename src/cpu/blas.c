@@ -7,9 +7,11 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cpu/attention.h"
 #include "cpu/openblas.h"
+#include "cpu/row_statistics.h"
 #include "cpu/rows.h"
 #include "cpu/tile.h"
 #include "problem.h"
@@ -64,6 +66,9 @@ static matrix rows_of(const fasc_tensor *t, int64_t b, int64_t h, int64_t first,
 static int64_t rows_per_part(const fasc_problem *p)
 {
     int64_t heads = p->batch * p->heads_q, threads = fasc_num_threads();
+    if (fasc_sums_over_queries(p)) {
+        return p->seqlen_q; /* in one order, by one thread */
+    }
     int64_t parts = heads >= threads ? 1 : (threads + heads - 1) / heads;
     return (p->seqlen_q + parts - 1) / parts;
 }
@@ -109,19 +114,25 @@ static const char *blas_refuses(const fasc_problem *problem)
 static fasc_status blas_plan(const fasc_problem *problem, fasc_attention_plan *plan)
 {
     scratch s;
+    fasc_row_statistics statistics;
     int64_t rows = rows_per_part(problem);
-    plan->threads = fasc_cpu_threads(problem->batch * problem->heads_q * parts_of(problem, rows));
-    plan->workspace_bytes = FASC_CPU_ALIGN + plan->threads * scratch_lend(problem, rows, NULL, &s);
-    snprintf(plan->config, sizeof plan->config, "%s, %lld rows at a time, %d threads", plan->arch,
-             (long long)rows, plan->threads);
+    plan->threads = fasc_cpu_threads(problem->batch * problem->heads_q /
+                                     fasc_heads_together(problem) * parts_of(problem, rows));
+    plan->workspace_bytes =
+        FASC_CPU_ALIGN + fasc_row_statistics_shared(problem) +
+        plan->threads * (scratch_lend(problem, rows, NULL, &s) +
+                         fasc_row_statistics_lend(problem, NULL, NULL, &statistics));
+    snprintf(plan->config, sizeof plan->config, "%s, %lld rows at a time, %d threads%s", plan->arch,
+             (long long)rows, plan->threads,
+             fasc_sums_over_queries(problem) ? ", a head each" : "");
     return FASC_OK;
 }
 
 /* ---- softmax over rows -------------------------------------------------------------------- */
 
-/* Scores of one row become probabilities, in place. */
-static void softmax_row(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, int64_t i,
-                        float *scores)
+/* Scores of one row become probabilities, in place; returns the LSE. */
+static double softmax_row(const fasc_problem *p, const fasc_tile_ops *ops, const part *at,
+                          int64_t i, float *scores)
 {
     const fasc_attention_args *args = p->args;
     int64_t n = p->seqlen_k;
@@ -137,6 +148,7 @@ static void softmax_row(const fasc_problem *p, const fasc_tile_ops *ops, const p
         }
     }
     fasc_store_statistics(p, at->b, at->h, i, largest, (double)sum);
+    return sum == 0 ? -INFINITY : (double)largest + log((double)sum);
 }
 
 /* ---- one part ---------------------------------------------------------------------------------
@@ -170,7 +182,31 @@ static void weigh_values(matrix probs, matrix v, matrix out, int64_t rows, int64
     }
 }
 
-static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, scratch *s)
+/* What follows the first product in a row: hiding, softmax, scores and statistics stored. */
+static void finish_row(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, int64_t i,
+                       float *row, scratch *s, fasc_row_statistics *statistics)
+{
+    const fasc_attention_args *args = p->args;
+    fasc_store_row(args->logits, at->b, at->h, i, row);
+    fasc_hide_row(p, at->b, at->h, i, row, s->mask);
+    fasc_store_row(args->masked, at->b, at->h, i, row);
+    if (statistics->scores) {
+        memcpy(statistics->scores, row, (size_t)p->seqlen_k * sizeof *row);
+    }
+    if (p->wanted & ~(FASC_WANT(LOGITS) | FASC_WANT(MASKED))) {
+        double lse = softmax_row(p, ops, at, i, row);
+        if (statistics->scores) {
+            fasc_row_statistics_add(statistics, at->b, at->h, i, row, lse);
+        }
+    }
+    fasc_store_row(args->probs, at->b, at->h, i, row);
+    if (p->dropout) {
+        fasc_drop_row(p, at->b, at->h, i, row);
+    }
+}
+
+static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const part *at, scratch *s,
+                      fasc_row_statistics *statistics)
 {
     const fasc_attention_args *args = p->args;
     int64_t hk = at->h / p->group, dims = p->head_dim, keys = p->seqlen_k;
@@ -185,15 +221,7 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
                     scores.data + r * scores.ld, (int)scores.ld);
     }
     for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r++) {
-        float *row = scores.data + r * scores.ld;
-        int64_t i = at->first + r;
-        fasc_store_row(args->logits, at->b, at->h, i, row);
-        fasc_hide_row(p, at->b, at->h, i, row, s->mask);
-        fasc_store_row(args->masked, at->b, at->h, i, row);
-        if (args->out || args->lse || args->row_max || args->probs) {
-            softmax_row(p, ops, at, i, row);
-        }
-        fasc_store_row(args->probs, at->b, at->h, i, row);
+        finish_row(p, ops, at, at->first + r, scores.data + r * scores.ld, s, statistics);
     }
     if (!args->out) {
         return;
@@ -204,7 +232,7 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
     if (direct) {
         out = rows_of(args->out, at->b, at->h, at->first, at->count, NULL);
     }
-    if ((p->banded || p->mask_data) && !fasc_all_finite(v.data, v.ld, keys, dims)) {
+    if ((p->banded || p->mask_data || p->dropout) && !fasc_all_finite(v.data, v.ld, keys, dims)) {
         values_one_by_one(p, scores, v, out, at->count);
     } else {
         weigh_values(scores, v, out, at->count, dims, keys);
@@ -214,35 +242,58 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
     }
 }
 
+/* Unit `unit` of the work: part of a head, or the heads that sums take together. */
+static void blas_unit(const fasc_problem *p, const fasc_tile_ops *ops, int64_t unit, int64_t rows,
+                      scratch *s, fasc_row_statistics *statistics, fasc_stop *stop)
+{
+    int64_t parts = parts_of(p, rows), together = fasc_heads_together(p);
+    int64_t head = unit / parts * together;
+    for (int64_t n = head; n < head + together && !fasc_stopped(stop); n++) {
+        part at = {.b = n / p->heads_q, .h = n % p->heads_q, .first = unit % parts * rows};
+        at.count = fasc_least(p->seqlen_q - at.first, rows);
+        if (fasc_sums_over_queries(p)) {
+            fasc_row_statistics_begin(statistics, at.b, at.h);
+        }
+        blas_part(p, ops, &at, s, statistics);
+        if (fasc_sums_over_queries(p)) {
+            fasc_row_statistics_end(statistics, at.b, at.h);
+        }
+    }
+}
+
 static fasc_status blas_run(const fasc_problem *problem, const fasc_attention_plan *plan,
                             char *workspace)
 {
     fasc_stop stop = {false};
     fasc_isa isa = FASC_ISA_PORTABLE;
     scratch size;
-    int64_t rows = rows_per_part(problem), parts = parts_of(problem, rows);
+    fasc_row_statistics none;
+    int64_t rows = rows_per_part(problem);
+    int64_t units =
+        problem->batch * problem->heads_q / fasc_heads_together(problem) * parts_of(problem, rows);
     int64_t bytes = scratch_lend(problem, rows, NULL, &size);
+    int64_t more = fasc_row_statistics_lend(problem, NULL, NULL, &none);
+    float *largest = (float *)workspace;
+    char *scratches = workspace + fasc_row_statistics_shared(problem);
     fasc_isa_parse(plan->arch, &isa);
     const fasc_tile_ops *ops = fasc_tile_ops_for(isa, false);
     fasc_openblas_enter(1);
 #pragma omp parallel num_threads(plan->threads)
     {
         scratch mine;
-        scratch_lend(problem, rows, workspace + omp_get_thread_num() * bytes, &mine);
+        fasc_row_statistics statistics;
+        char *base = scratches + omp_get_thread_num() * (bytes + more);
+        scratch_lend(problem, rows, base, &mine);
+        fasc_row_statistics_lend(problem, base + bytes, largest, &statistics);
 #pragma omp for schedule(dynamic)
-        for (int64_t n = 0; n < problem->batch * problem->heads_q * parts; n++) {
-            if (fasc_stopped(&stop)) {
-                continue;
+        for (int64_t unit = 0; unit < units; unit++) {
+            if (!fasc_stopped(&stop)) {
+                blas_unit(problem, ops, unit, rows, &mine, &statistics, &stop);
             }
-            int64_t head = n / parts;
-            part at = {.b = head / problem->heads_q,
-                       .h = head % problem->heads_q,
-                       .first = n % parts * rows};
-            at.count = problem->seqlen_q - at.first < rows ? problem->seqlen_q - at.first : rows;
-            blas_part(problem, ops, &at, &mine);
         }
     }
     fasc_openblas_leave();
+    fasc_store_max_logit(problem, largest);
     return fasc_stop_status("attention", &stop);
 }
 
@@ -251,7 +302,8 @@ const fasc_attention_kernel fasc_cpu_blas = {
     .summary = "OpenBLAS products with a softmax between; keeps a head's N x N scores in memory",
     .supports = "f16, bf16, f32; any head_dim; all outputs",
     .isa = true,
-    .outputs = FASC_WANT_FORWARD,
+    .outputs = FASC_WANT_ALL,
+    .dropout = true,
     .refuses = blas_refuses,
     .plan = blas_plan,
     .run = blas_run,

@@ -1,10 +1,12 @@
-/* flash.c - attention in one pass over tiles: the plan (tile sizes, threads, scratch) and the
- * sharing out of query tiles to threads. */
+/* flash.c - attention in one pass over tiles: the plan (passes, tile sizes, splits, threads,
+ * scratch) and the sharing out of work to threads. */
 #include "cpu/flash.h"
 
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "cpu/linear_sums.h"
 #include "problem.h"
 
 /* Legal tile sizes. */
@@ -42,9 +44,9 @@ static fasc_status check_block(const char *name, int32_t value)
 
 /* Few query tiles leave threads without work, so tiles shrink; none is larger than all queries of
  * a key head. */
-static int32_t default_block_m(const fasc_problem *p)
+static int32_t default_block_m(const fasc_problem *p, int64_t queries)
 {
-    int64_t rows = p->seqlen_q * p->group, heads = p->batch * p->heads_k;
+    int64_t rows = queries * p->group, heads = p->batch * p->heads_k;
     int32_t block = p->args->probs ? BLOCK_M_PROBS : BLOCK_M;
     while (block > BLOCK[0] &&
            (heads * (rows + block - 1) / block < ITEMS_PER_THREAD * fasc_num_threads() ||
@@ -65,9 +67,9 @@ static int32_t default_block_n(const fasc_problem *p)
 
 /* Where a query tile has room for the queries of several heads that share keys, as while decoding,
  * it takes them together, so that keys and values are read once; but threads want work. */
-static int64_t heads_of(const fasc_problem *p, int64_t block_m, int width)
+static int64_t heads_of(const fasc_problem *p, int64_t queries, int64_t block_m, int width)
 {
-    int64_t rows = (p->seqlen_q + width - 1) / width * width;
+    int64_t rows = (queries + width - 1) / width * width;
     int64_t heads = rows < block_m ? fasc_least(p->group, block_m / rows) : 1;
     while (heads > 1 && p->batch * p->heads_k * ((p->group + heads - 1) / heads) <
                             ITEMS_PER_THREAD * fasc_num_threads()) {
@@ -76,28 +78,36 @@ static int64_t heads_of(const fasc_problem *p, int64_t block_m, int width)
     return heads;
 }
 
-static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, fasc_stop *stop)
+/* Outputs of which each needs something: the softmax of rows, all rows, a second pass. */
+#define OF_COLUMN_PROBS (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_MAX_PROBS))
+#define OF_PROBS        (OF_COLUMN_PROBS | FASC_WANT(DIAG_SUM_PROBS) | FASC_WANT_TILES)
+#define NEEDS_NO_SOFTMAX                                                                           \
+    (FASC_WANT(LOGITS) | FASC_WANT(MASKED) | FASC_WANT(ROW_SUM) | FASC_WANT(ROW_ARGMAX) |          \
+     FASC_WANT_TOPK | FASC_WANT(COL_SUM_LOGITS) | FASC_WANT(DIAG_SUM_LOGITS))
+
+/* Which passes the outputs need, and what they keep. */
+static flash_job passes_of(const fasc_problem *p)
 {
-    const fasc_attention_args *args = p->args;
-    fasc_isa isa = FASC_ISA_PORTABLE;
-    fasc_isa_parse(plan->arch, &isa);
-    flash_job job = {
-        .problem = p,
-        .ops = fasc_tile_ops_for(isa, p->seqlen_q <= THIN_QUERIES),
-        .block_m = plan->block_m,
-        .block_n = plan->block_n,
-        .softmax = args->out || args->lse || args->row_max || args->probs,
-        .keep_rows = args->probs != NULL,
-        .stop = stop,
-    };
-    job.width = fasc_tile_width(job.ops, fasc_least(p->seqlen_q, job.block_m));
-    job.heads = heads_of(p, job.block_m, job.width);
+    const uint32_t direct = p->wanted & ~(FASC_WANT_QUERY_RANGE | FASC_WANT(ROW_SUM));
+    flash_job job = {.problem = p, .splits = 1, .linear = fasc_linear_sums_apply(p)};
+    job.softmax = p->wanted & ~NEEDS_NO_SOFTMAX;
+    job.entropy = p->args->entropy;
+    job.distance = p->args->mean_distance;
+    job.argmax = p->args->row_argmax;
+    job.row_sum = p->args->row_sum && !job.linear;
+    job.columns = (p->wanted & OF_COLUMN_PROBS) || (p->args->col_sum_logits && !job.linear);
+    job.tiles = p->wanted & FASC_WANT_TILES;
+    job.diagonals = p->wanted & FASC_WANT_DIAGONALS;
+    bool all_rows = direct || job.row_sum;
+    job.forward = all_rows || (p->wanted & OF_PROBS);
+    job.first = all_rows ? 0 : p->q0; /* else the ranges' rows are enough */
+    job.last = all_rows ? p->seqlen_q : p->q1;
     return job;
 }
 
 static int64_t tiles_of(const flash_job *job)
 {
-    return (job->problem->seqlen_q + job->block_m - 1) / job->block_m;
+    return (job->last - job->first + job->block_m - 1) / job->block_m;
 }
 
 /* Items of one key head, without its query tiles. */
@@ -108,64 +118,160 @@ static int64_t parts_of(const flash_job *job)
 
 static int64_t items_of(const flash_job *job)
 {
-    return job->problem->batch * job->problem->heads_k * parts_of(job) * tiles_of(job);
+    return job->forward ? job->problem->batch * job->problem->heads_k * parts_of(job) *
+                              tiles_of(job) * job->splits
+                        : 0;
 }
 
-static fasc_status flash_plan(const fasc_problem *problem, fasc_attention_plan *plan)
+static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, fasc_stop *stop)
 {
-    fasc_status status;
-    flash_scratch scratch;
-    const fasc_kernel_config *config = &problem->args->kernel;
-    if ((status = check_block("block_m", config->block_m)) ||
-        (status = check_block("block_n", config->block_n))) {
-        return status;
+    fasc_isa isa = FASC_ISA_PORTABLE;
+    fasc_isa_parse(plan->arch, &isa);
+    flash_job job = passes_of(p);
+    int64_t queries = job.last - job.first;
+    job.ops = fasc_tile_ops_for(isa, queries <= THIN_QUERIES);
+    job.block_m = plan->block_m;
+    job.block_n = plan->block_n;
+    job.stop = stop;
+    job.width = fasc_tile_width(job.ops, fasc_least(queries, job.block_m));
+    job.heads = heads_of(p, queries, job.block_m, job.width);
+    if (job.forward) {
+        int32_t given = p->args->kernel.splits;
+        job.splits = given ? given : flash_splits_of(p, items_of(&job), job.block_n);
     }
-    plan->block_m = config->block_m ? config->block_m : default_block_m(problem);
-    plan->block_n = config->block_n ? config->block_n : default_block_n(problem);
-    flash_job job = job_of(problem, plan, NULL);
-    plan->threads = fasc_cpu_threads(items_of(&job));
-    plan->workspace_bytes =
-        FASC_CPU_ALIGN + plan->threads * flash_scratch_lend(&job, NULL, &scratch);
-    snprintf(plan->config, sizeof plan->config, "%s %dx%d, %d threads", plan->arch, plan->block_m,
-             plan->block_n, plan->threads);
-    return FASC_OK;
+    job.keep_rows = p->args->probs && job.splits == 1;
+    job.late_probs = p->args->probs && job.splits > 1;
+    return job;
 }
 
 /* ---- scratch ------------------------------------------------------------------------------- */
-
-/* Takes n floats; with nothing behind them while only the size is asked for. */
-static float *take(char *base, int64_t *used, int64_t n)
-{
-    float *floats = base ? (float *)(base + *used) : NULL;
-    *used += fasc_aligned(n * (int64_t)sizeof *floats);
-    return floats;
-}
 
 int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scratch)
 {
     const fasc_problem *p = job->problem;
     int64_t used = 0, dims = p->head_dim, width = job->width, keys = job->block_n;
-    int64_t longest = dims > keys ? dims : keys;
+    int64_t longest = dims > keys ? dims : keys, rows = job->block_m;
     *scratch = (flash_scratch){0};
-    scratch->rows = take(base, &used, width * longest + job->ops->lanes); /* read by vectors */
-    scratch->q_t = take(base, &used, job->block_m * dims);
-    scratch->o_t = take(base, &used, job->block_m * dims);
-    scratch->m = take(base, &used, job->block_m);
-    scratch->sum = take(base, &used, job->block_m);
-    scratch->max = take(base, &used, width);
-    scratch->alpha = take(base, &used, width);
-    scratch->s = take(base, &used, job->keep_rows ? job->block_m * p->seqlen_k : keys * width);
-    scratch->p = job->keep_rows ? take(base, &used, keys * width) : scratch->s;
-    scratch->k = take(base, &used, keys * dims);
-    scratch->v = take(base, &used, keys * dims);
+    scratch->rows = flash_take(base, &used, width * longest + job->ops->lanes); /* by vectors */
+    scratch->q_t = flash_take(base, &used, rows * dims);
+    scratch->o_t = flash_take(base, &used, rows * dims);
+    scratch->max = flash_take(base, &used, width);
+    scratch->alpha = flash_take(base, &used, width);
+    scratch->s = flash_take(base, &used, job->keep_rows ? rows * p->seqlen_k : keys * width);
+    scratch->p = job->keep_rows ? flash_take(base, &used, keys * width) : scratch->s;
+    scratch->k = flash_take(base, &used, keys * dims);
+    scratch->v = flash_take(base, &used, keys * dims);
     if (p->mask_data) {
-        scratch->mask = take(base, &used, width * keys + job->ops->lanes);
-        scratch->mask_t = take(base, &used, keys * width);
+        scratch->mask = flash_take(base, &used, width * keys + job->ops->lanes);
+        scratch->mask_t = flash_take(base, &used, keys * width);
+    }
+    scratch->m = flash_take(base, &used, rows);
+    scratch->sum = flash_take(base, &used, rows);
+    scratch->t = job->entropy ? flash_take(base, &used, rows) : NULL;
+    scratch->d = job->distance ? flash_take(base, &used, rows) : NULL;
+    scratch->row_sum = job->row_sum ? flash_take(base, &used, rows) : NULL;
+    if (job->argmax) {
+        scratch->best = flash_take(base, &used, rows);
+        scratch->at = (int32_t *)(void *)flash_take(base, &used, rows);
+    }
+    if (p->topk) {
+        scratch->top = flash_take(base, &used, rows * p->topk);
+        scratch->top_at = (int32_t *)(void *)flash_take(base, &used, rows * p->topk);
     }
     return used;
 }
 
-/* ---- running -------------------------------------------------------------------------- */
+/* What one thread needs, whichever pass it works on. */
+static int64_t thread_bytes(const flash_job *job)
+{
+    flash_scratch scratch;
+    const int64_t bytes[] = {
+        job->forward ? flash_scratch_lend(job, NULL, &scratch) : 0,
+        job->splits > 1 ? fasc_aligned(flash_merge_floats(job) * 4) : 0,
+        flash_columns_bytes(job),
+        flash_diagonals_bytes(job),
+        job->linear ? fasc_linear_sums_bytes(job->problem) : 0,
+    };
+    int64_t most = 0;
+    for (size_t n = 0; n < sizeof bytes / sizeof *bytes; n++) {
+        most = bytes[n] > most ? bytes[n] : most;
+    }
+    return most;
+}
+
+/* What all share: each row's softmax for the second passes, and the states of split rows. */
+static int64_t shared_lend(flash_job *job, char *base)
+{
+    const fasc_problem *p = job->problem;
+    int64_t used = 0, rows = p->batch * p->heads_q * p->seqlen_q;
+    bool kept = (p->wanted & (OF_PROBS | FASC_WANT(MAX_LOGIT))) || job->late_probs;
+    job->m_of = kept ? flash_take(base, &used, rows) : NULL;
+    job->log2_sum_of = kept ? flash_take(base, &used, rows) : NULL;
+    job->partial = flash_take(base, &used, flash_partial_floats(job));
+    return used;
+}
+
+/* ---- the plan -------------------------------------------------------------------------- */
+
+static void add_words(fasc_attention_plan *plan, bool when, const char *words)
+{
+    size_t used = strlen(plan->config);
+    if (when) {
+        snprintf(plan->config + used, sizeof plan->config - used, "%s", words);
+    }
+}
+
+static void describe(const flash_job *job, fasc_attention_plan *plan)
+{
+    char splits[48];
+    snprintf(splits, sizeof splits, ", keys in %lld parts", (long long)job->splits);
+    snprintf(plan->config, sizeof plan->config, "%s %dx%d, %d threads", plan->arch, plan->block_m,
+             plan->block_n, plan->threads);
+    add_words(plan, job->splits > 1, splits);
+    add_words(plan, job->columns || job->tiles || job->late_probs, " + key-stationary pass");
+    add_words(plan, job->diagonals, " + pass along diagonals");
+    add_words(plan, job->linear, " + sums of logits by the linear formula");
+    add_words(plan, !job->forward, "; no pass over all pairs");
+}
+
+static int64_t most_items(const flash_job *job)
+{
+    const int64_t items[] = {
+        items_of(job),
+        flash_columns_count(job, false),
+        flash_columns_count(job, true),
+        flash_diagonals_count(job),
+        job->linear ? fasc_linear_sums_count(job->problem) : 0,
+    };
+    int64_t most = 1;
+    for (size_t n = 0; n < sizeof items / sizeof *items; n++) {
+        most = items[n] > most ? items[n] : most;
+    }
+    return most;
+}
+
+static fasc_status flash_plan(const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    fasc_status status;
+    const fasc_kernel_config *config = &problem->args->kernel;
+    if ((status = check_block("block_m", config->block_m)) ||
+        (status = check_block("block_n", config->block_n))) {
+        return status;
+    }
+    flash_job passes = passes_of(problem);
+    plan->block_m =
+        config->block_m ? config->block_m : default_block_m(problem, passes.last - passes.first);
+    plan->block_n = config->block_n ? config->block_n : default_block_n(problem);
+    flash_job job = job_of(problem, plan, NULL);
+    plan->threads = fasc_cpu_threads(most_items(&job));
+    plan->splits = (int32_t)job.splits;
+    plan->workspace_bytes =
+        FASC_CPU_ALIGN + shared_lend(&job, NULL) + plan->threads * thread_bytes(&job);
+    describe(&job, plan);
+    return FASC_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
 
 /* Work is taken head by head, so that threads share its keys and values in the cache; within a
  * head the tiles that see most come first, so that the last ones to end are short. */
@@ -173,26 +279,80 @@ static flash_item item_of(const flash_job *job, int64_t number, bool descending)
 {
     const fasc_problem *p = job->problem;
     int64_t tiles = tiles_of(job), parts = parts_of(job), ignored;
-    int64_t tile = number % tiles, part = number / tiles % parts, hk = number / tiles / parts;
+    int64_t split = number % job->splits, whole = number / job->splits;
+    int64_t tile = whole % tiles, part = whole / tiles % parts, hk = whole / tiles / parts;
     flash_item item = {.b = hk / p->heads_k, .h = hk % p->heads_k * p->group + part * job->heads};
     item.heads = fasc_least(job->heads, p->group - part * job->heads);
-    item.first = (descending ? tiles - 1 - tile : tile) * job->block_m;
-    item.count = fasc_least(p->seqlen_q - item.first, job->block_m);
+    item.first = job->first + (descending ? tiles - 1 - tile : tile) * job->block_m;
+    item.count = fasc_least(job->last - item.first, job->block_m);
+    item.split = split;
     if (p->args->logits) {
         item.end = p->seqlen_k;
-        return item;
+    } else {
+        fasc_visible_range(p, item.first, &item.begin, &ignored);
+        fasc_visible_range(p, item.first + item.count - 1, &ignored, &item.end);
     }
-    fasc_visible_range(p, item.first, &item.begin, &ignored);
-    fasc_visible_range(p, item.first + item.count - 1, &ignored, &item.end);
+    item.whole_begin = item.begin;
+    item.whole_end = item.end;
+    if (job->splits > 1) {
+        flash_split_item(job, &item);
+    }
     return item;
 }
 
-static bool last_rows_see_more(const fasc_problem *p)
+static bool last_rows_see_more(const flash_job *job)
 {
     int64_t first_begin, first_end, last_begin, last_end;
-    fasc_visible_range(p, 0, &first_begin, &first_end);
-    fasc_visible_range(p, p->seqlen_q - 1, &last_begin, &last_end);
+    fasc_visible_range(job->problem, job->first, &first_begin, &first_end);
+    fasc_visible_range(job->problem, job->last - 1, &last_begin, &last_end);
     return last_end - last_begin > first_end - first_begin;
+}
+
+/* One thread's part of all passes; each ends before the next begins. */
+static void run_passes(const flash_job *job, char *base)
+{
+    flash_scratch scratch;
+    bool descending = last_rows_see_more(job);
+    if (job->forward) {
+        flash_scratch_lend(job, base, &scratch);
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t number = 0; number < items_of(job); number++) {
+        if (!fasc_stopped(job->stop)) {
+            flash_item item = item_of(job, number, descending);
+            flash_item_run(job, &item, &scratch);
+        }
+    }
+    if (job->splits > 1) {
+        const fasc_problem *p = job->problem;
+#pragma omp for
+        for (int64_t n = 0; n < p->batch * p->heads_q * (job->last - job->first); n++) {
+            if (!fasc_stopped(job->stop)) {
+                flash_split_merge(job, n, (float *)(void *)base);
+            }
+        }
+    }
+    for (int tiles = 0; tiles < 2; tiles++) {
+#pragma omp for schedule(dynamic)
+        for (int64_t number = 0; number < flash_columns_count(job, tiles); number++) {
+            if (!fasc_stopped(job->stop)) {
+                flash_columns_run(job, tiles, number, base);
+            }
+        }
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t number = 0; number < flash_diagonals_count(job); number++) {
+        if (!fasc_stopped(job->stop)) {
+            flash_diagonals_run(job, number, base);
+        }
+    }
+    int64_t sums = job->linear ? fasc_linear_sums_count(job->problem) : 0;
+#pragma omp for schedule(dynamic)
+    for (int64_t number = 0; number < sums; number++) {
+        if (!fasc_stopped(job->stop)) {
+            fasc_linear_sums_run(job->problem, number, base, job->stop);
+        }
+    }
 }
 
 static fasc_status flash_run(const fasc_problem *problem, const fasc_attention_plan *plan,
@@ -200,20 +360,12 @@ static fasc_status flash_run(const fasc_problem *problem, const fasc_attention_p
 {
     fasc_stop stop = {false};
     flash_job job = job_of(problem, plan, &stop);
-    bool descending = last_rows_see_more(problem);
-    flash_scratch size;
-    int64_t bytes = flash_scratch_lend(&job, NULL, &size);
+    char *threads = workspace + shared_lend(&job, workspace);
+    int64_t bytes = thread_bytes(&job);
 #pragma omp parallel num_threads(plan->threads)
-    {
-        flash_scratch scratch;
-        flash_scratch_lend(&job, workspace + omp_get_thread_num() * bytes, &scratch);
-#pragma omp for schedule(dynamic)
-        for (int64_t number = 0; number < items_of(&job); number++) {
-            if (!fasc_stopped(&stop)) {
-                flash_item item = item_of(&job, number, descending);
-                flash_item_run(&job, &item, &scratch);
-            }
-        }
+    run_passes(&job, threads + omp_get_thread_num() * bytes);
+    if (!fasc_stopped(&stop)) {
+        flash_store_max_logit(&job);
     }
     return fasc_stop_status("attention", &stop);
 }
@@ -224,7 +376,9 @@ const fasc_attention_kernel fasc_cpu_flash = {
     .supports = "f16, bf16, f32; any head_dim; all outputs; block_m and block_n of 16 to 512",
     .tiled = true,
     .isa = true,
-    .outputs = FASC_WANT_FORWARD,
+    .splits = true,
+    .dropout = true,
+    .outputs = FASC_WANT_ALL,
     .refuses = flash_refuses,
     .plan = flash_plan,
     .run = flash_run,

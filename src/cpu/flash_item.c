@@ -11,18 +11,10 @@
 #include "cpu/flash.h"
 #include "cpu/rows.h"
 
-/* A tile of keys. */
-typedef struct key_tile {
-    int64_t begin, end;
-    const float *k, *v;
-    int64_t k_ld, v_ld;
-} key_tile;
-
 /* ---- loading -------------------------------------------------------------------------- */
 
-/* Rows [begin, end) of head (b, hk) as float32 rows: in place, or copied to buffer. */
-static const float *rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t begin, int64_t end,
-                            float *buffer, int64_t *ld)
+const float *flash_rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t begin, int64_t end,
+                           float *buffer, int64_t *ld)
 {
     const char *data = fasc_row(t, b, hk, begin);
     int64_t row_bytes = t->stride[2] * (int64_t)fasc_dtype_size(t->dtype);
@@ -37,8 +29,7 @@ static const float *rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t
     return buffer;
 }
 
-/* q_t = scale Q^T; lanes beyond the last query are 0. */
-static void load_queries(const flash_job *job, const flash_group *g, float *rows)
+void flash_load_queries(const flash_job *job, const flash_group *g, float *rows)
 {
     const fasc_problem *p = job->problem;
     const fasc_tensor *q = p->args->q;
@@ -53,6 +44,12 @@ static void load_queries(const flash_job *job, const flash_group *g, float *rows
         }
     }
     job->ops->transpose(rows, dims, g->count, dims, g->q_t, g->width, false);
+}
+
+void flash_group_bounds(const fasc_problem *p, flash_group *g)
+{
+    fasc_visible_range(p, g->first, &g->begin, &g->all_end);
+    fasc_visible_range(p, g->first + g->count - 1, &g->all_begin, &g->end);
 }
 
 /* Groups of one head. */
@@ -73,11 +70,9 @@ static flash_group group_at(const flash_job *job, const flash_item *item, int64_
     g.width = fasc_tile_width(job->ops, g.count);
     g.q_t = scratch->q_t + place * p->head_dim;
     g.o_t = scratch->o_t + place * p->head_dim;
-    g.m = scratch->m + place;
-    g.sum = scratch->sum + place;
+    g.place = place;
     g.s = scratch->s + (job->keep_rows ? place * p->seqlen_k : 0);
-    fasc_visible_range(p, g.first, &g.begin, &g.all_end);
-    fasc_visible_range(p, g.first + g.count - 1, &g.all_begin, &g.end);
+    flash_group_bounds(p, &g);
     return g;
 }
 
@@ -86,15 +81,17 @@ static void group_begin(const flash_job *job, const flash_item *item, const flas
 {
     const fasc_problem *p = job->problem;
     const fasc_attention_args *args = p->args;
-    load_queries(job, g, scratch->rows);
+    flash_load_queries(job, g, scratch->rows);
     memset(g->o_t, 0, (size_t)(p->head_dim * g->width) * sizeof *g->o_t);
-    memset(g->sum, 0, (size_t)g->width * sizeof *g->sum);
-    job->ops->fill(g->m, g->width, -INFINITY, false);
-    if (args->masked) {
-        flash_fill_scores(job, args->masked, g, 0, item->begin, -INFINITY);
-        flash_fill_scores(job, args->masked, g, item->end, p->seqlen_k, -INFINITY);
+    flash_rows_begin(job, g, scratch);
+    if (item->split > 0) {
+        return;
     }
-    if (args->probs) {
+    if (args->masked) {
+        flash_fill_scores(job, args->masked, g, 0, item->whole_begin, -INFINITY);
+        flash_fill_scores(job, args->masked, g, item->whole_end, p->seqlen_k, -INFINITY);
+    }
+    if (job->keep_rows) {
         flash_fill_scores(job, args->probs, g, 0, item->begin, 0.0f);
         flash_fill_scores(job, args->probs, g, item->end, p->seqlen_k, 0.0f);
     }
@@ -108,9 +105,8 @@ static int32_t lane_bound(int64_t x)
     return (int32_t)(x < -far ? -far : x > far ? far : x);
 }
 
-/* Hides keys [begin, end), whose scores begin at s, from the queries that do not see them. */
-static void hide(const flash_job *job, const flash_group *g, int64_t begin, int64_t end, float *s,
-                 flash_scratch *scratch)
+void flash_hide(const flash_job *job, const flash_group *g, int64_t begin, int64_t end, float *s,
+                flash_scratch *scratch)
 {
     const fasc_problem *p = job->problem;
     if (begin < g->all_begin || end > g->all_end) {
@@ -147,18 +143,43 @@ static void values_one_by_one(const float *v, int64_t v_ld, int64_t keys, int64_
 }
 
 /* The online softmax over keys [begin, end) of the tile, whose scores begin at s. */
-static void attend(const flash_job *job, const flash_group *g, const key_tile *tile, int64_t begin,
-                   int64_t end, bool cut, float *s, flash_scratch *scratch)
+static void attend(const flash_job *job, const flash_group *g, const flash_keys *tile,
+                   int64_t begin, int64_t end, bool cut, float *s, flash_scratch *scratch)
 {
     const fasc_tile_ops *ops = job->ops;
-    int64_t keys = end - begin, dims = job->problem->head_dim;
+    const fasc_problem *problem = job->problem;
+    int64_t keys = end - begin, dims = problem->head_dim;
     float *p = job->keep_rows ? scratch->p : s;
-    ops->softmax(s, p, keys, g->width, scratch->max, g->m, g->sum, scratch->alpha);
+    if (job->entropy || job->distance) {
+        const fasc_tile_softmax state = {
+            .m = scratch->m + g->place,
+            .sum = scratch->sum + g->place,
+            .alpha = scratch->alpha,
+            .t = job->entropy ? scratch->t + g->place : NULL,
+            .d = job->distance ? scratch->d + g->place : NULL,
+            .place = (float)(g->first + problem->seqlen_k - problem->seqlen_q - begin),
+        };
+        ops->softmax_more(s, p, keys, g->width, scratch->max, &state);
+    } else {
+        ops->softmax(s, p, keys, g->width, scratch->max, scratch->m + g->place,
+                     scratch->sum + g->place, scratch->alpha);
+    }
     if (!tile->v) {
         return;
     }
+    if (problem->dropout) {
+        const fasc_tile_drop drop = {
+            .seed = problem->args->seed,
+            .offset = problem->args->dropout_offset,
+            .bh = (uint32_t)(g->b * problem->heads_q + g->h),
+            .threshold = problem->dropout_threshold,
+            .query = (uint32_t)g->first,
+            .key = begin,
+        };
+        ops->drop(p, keys, g->width, &drop);
+    }
     const float *v = tile->v + (begin - tile->begin) * tile->v_ld;
-    if (cut && !fasc_all_finite(v, tile->v_ld, keys, dims)) {
+    if ((cut || problem->dropout) && !fasc_all_finite(v, tile->v_ld, keys, dims)) {
         values_one_by_one(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
     } else {
         ops->values(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
@@ -166,7 +187,7 @@ static void attend(const flash_job *job, const flash_group *g, const key_tile *t
 }
 
 static void meet(const flash_job *job, const flash_item *item, const flash_group *g,
-                 const key_tile *tile, flash_scratch *scratch)
+                 const flash_keys *tile, flash_scratch *scratch)
 {
     const fasc_attention_args *args = job->problem->args;
     const int64_t dims = job->problem->head_dim, width = g->width, keys = tile->end - tile->begin;
@@ -181,7 +202,8 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
     bool whole = end - begin == keys;
     bool cut = begin < end && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
 
-    memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
+    const float *m = scratch->m + g->place;
+    memcpy(scratch->max, m, (size_t)width * sizeof *m);
     if (args->logits) {
         job->ops->scores(tile->k, tile->k_ld, keys, dims, g->q_t, g->width, s, scratch->max);
         flash_store_scores(job, args->logits, g, tile->begin, keys, s, scratch->rows);
@@ -190,9 +212,9 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
                          dims, g->q_t, g->width, seen, scratch->max);
     }
     if (cut) {
-        hide(job, g, begin, end, seen, scratch);
+        flash_hide(job, g, begin, end, seen, scratch);
     }
-    if (args->masked || args->probs) {
+    if (args->masked || job->keep_rows) {
         job->ops->fill(s, (begin - tile->begin) * width, -INFINITY, false);
         job->ops->fill(s + (end - tile->begin) * width, (tile->end - end) * width, -INFINITY,
                        false);
@@ -200,9 +222,12 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
     if (args->masked) {
         flash_store_scores(job, args->masked, g, tile->begin, keys, s, scratch->rows);
     }
+    if (begin < end) {
+        flash_rows_meet(job, g, begin, end, seen, scratch);
+    }
     if (job->softmax && begin < end) {
         if (cut || (args->logits && !whole)) { /* max has seen what is hidden now */
-            memcpy(scratch->max, g->m, (size_t)width * sizeof *g->m);
+            memcpy(scratch->max, m, (size_t)width * sizeof *m);
             job->ops->raise_max(seen, end - begin, g->width, scratch->max);
         }
         attend(job, g, tile, begin, end, cut, seen, scratch);
@@ -211,11 +236,15 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
 
 /* ---- storing ------------------------------------------------------------------------------ */
 
-static void store_out(const flash_job *job, const flash_group *g, float *rows)
+static void store_out(const flash_job *job, const flash_group *g, const flash_scratch *scratch)
 {
     fasc_tensor *out = job->problem->args->out;
     int64_t dims = job->problem->head_dim;
-    job->ops->normalise(g->o_t, dims, g->width, g->sum);
+    float *rows = scratch->rows;
+    for (int x = 0; x < g->width; x++) { /* what dropout keeps grows */
+        scratch->alpha[x] = scratch->sum[g->place + x] / job->problem->keep_scale;
+    }
+    job->ops->normalise(g->o_t, dims, g->width, scratch->alpha);
     if (out->dtype == FASC_F32 && out->stride[3] == 1) {
         job->ops->transpose(g->o_t, g->width, dims, g->count,
                             (float *)fasc_row(out, g->b, g->h, g->first), out->stride[2], false);
@@ -233,12 +262,13 @@ static void store_probs(const flash_job *job, const flash_item *item, const flas
 {
     fasc_tensor *probs = job->problem->args->probs;
     for (int x = 0; x < g->width; x++) {
-        scratch->alpha[x] = g->sum[x] == 0 ? 0.0f : log2f(g->sum[x]);
+        float sum = scratch->sum[g->place + x];
+        scratch->alpha[x] = sum == 0 ? 0.0f : log2f(sum);
     }
     for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
         int64_t keys = fasc_least(item->end - j, job->block_n);
         float *s = g->s + (j - item->begin) * g->width;
-        job->ops->probs(s, keys, g->width, g->m, scratch->alpha);
+        job->ops->probs(s, keys, g->width, scratch->m + g->place, scratch->alpha);
         flash_store_scores(job, probs, g, j, keys, s, scratch->rows);
     }
 }
@@ -247,14 +277,19 @@ static void group_end(const flash_job *job, const flash_item *item, const flash_
                       flash_scratch *scratch)
 {
     const fasc_attention_args *args = job->problem->args;
+    if (job->splits > 1) {
+        flash_split_keep(job, item, g, scratch);
+        return;
+    }
     for (int64_t x = 0; x < g->count; x++) {
-        fasc_store_statistics(job->problem, g->b, g->h, g->first + x, g->m[x], (double)g->sum[x]);
+        flash_row row = flash_row_at(job, g, x, scratch);
+        flash_row_store(job, g->b, g->h, g->first + x, &row);
     }
     if (args->probs) {
         store_probs(job, item, g, scratch);
     }
     if (args->out) {
-        store_out(job, g, scratch->rows);
+        store_out(job, g, scratch);
     }
 }
 
@@ -269,17 +304,17 @@ void flash_item_run(const flash_job *job, const flash_item *item, flash_scratch 
         group_begin(job, item, &g, scratch);
     }
     for (int64_t j = item->begin; j < item->end && !fasc_stopped(job->stop); j += job->block_n) {
-        key_tile tile = {.begin = j, .end = fasc_least(j + job->block_n, item->end)};
-        tile.k = rows_of(args->k, item->b, hk, j, tile.end, scratch->k, &tile.k_ld);
+        flash_keys tile = {.begin = j, .end = fasc_least(j + job->block_n, item->end)};
+        tile.k = flash_rows_of(args->k, item->b, hk, j, tile.end, scratch->k, &tile.k_ld);
         if (args->out) {
-            tile.v = rows_of(args->v, item->b, hk, j, tile.end, scratch->v, &tile.v_ld);
+            tile.v = flash_rows_of(args->v, item->b, hk, j, tile.end, scratch->v, &tile.v_ld);
         }
         for (int64_t n = 0; n < groups; n++) {
             flash_group g = group_at(job, item, n, scratch);
             meet(job, item, &g, &tile, scratch);
         }
     }
-    for (int64_t n = 0; n < groups && job->softmax; n++) {
+    for (int64_t n = 0; n < groups; n++) {
         flash_group g = group_at(job, item, n, scratch);
         group_end(job, item, &g, scratch);
     }

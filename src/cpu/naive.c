@@ -1,12 +1,14 @@
 /* naive.c - attention in its three steps, written to be read: scores, softmax, weighted sum of
  * the values. Float32 throughout; threads share out blocks of ROWS query rows, so that a key or
- * value is loaded once for all of them. */
+ * value is loaded once for all of them. Where something sums over queries, whole heads are shared
+ * out instead, so that each is summed in one order. */
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cpu/attention.h"
+#include "cpu/row_statistics.h"
 #include "cpu/rows.h"
 #include "problem.h"
 
@@ -85,8 +87,8 @@ static void scores_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, in
     }
 }
 
-/* Step 2: probabilities in place of the scores of query i. */
-static void softmax(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores)
+/* Step 2: probabilities in place of the scores of query i; returns the LSE. */
+static double softmax(const fasc_problem *p, int64_t b, int64_t h, int64_t i, float *scores)
 {
     float largest = -INFINITY;
     double sum = 0, lse = -INFINITY;
@@ -103,6 +105,7 @@ static void softmax(const fasc_problem *p, int64_t b, int64_t h, int64_t i, floa
         scores[j] = scores[j] == -INFINITY ? 0.0f : expf((float)((double)scores[j] - lse));
     }
     fasc_store_statistics(p, b, h, i, largest, sum);
+    return lse;
 }
 
 /* Step 3: out = P V for `rows` queries. */
@@ -133,7 +136,7 @@ static void values_of(const fasc_problem *p, int64_t b, int64_t h, int64_t i, in
 }
 
 static void naive_block(const fasc_problem *p, int64_t b, int64_t h, int64_t i, int rows,
-                        scratch *s)
+                        scratch *s, fasc_row_statistics *statistics)
 {
     const fasc_attention_args *args = p->args;
     int64_t begin = 0, end = p->seqlen_k, ignored;
@@ -147,17 +150,56 @@ static void naive_block(const fasc_problem *p, int64_t b, int64_t h, int64_t i, 
         fasc_store_row(args->logits, b, h, i + r, scores);
         fasc_hide_row(p, b, h, i + r, scores, s->mask);
         fasc_store_row(args->masked, b, h, i + r, scores);
-        softmax(p, b, h, i + r, scores);
+        if (statistics->scores) {
+            memcpy(statistics->scores, scores, (size_t)p->seqlen_k * sizeof *scores);
+        }
+        double lse = softmax(p, b, h, i + r, scores);
         fasc_store_row(args->probs, b, h, i + r, scores);
+        if (statistics->scores) {
+            fasc_row_statistics_add(statistics, b, h, i + r, scores, lse);
+        }
+        if (p->dropout) {
+            fasc_drop_row(p, b, h, i + r, scores);
+        }
     }
     if (args->out) {
         values_of(p, b, h, i, rows, s);
     }
 }
 
-static int64_t blocks_of(const fasc_problem *p)
+/* Rows that one thread takes at a time: a block, or whole heads. */
+typedef struct sharing {
+    int64_t heads, rows; /* of a unit */
+    int64_t units, parts;
+} sharing;
+
+static sharing share(const fasc_problem *p)
 {
-    return (p->seqlen_q + ROWS - 1) / ROWS;
+    sharing s = {.heads = fasc_heads_together(p)};
+    s.rows = fasc_sums_over_queries(p) ? p->seqlen_q : ROWS;
+    s.parts = (p->seqlen_q + s.rows - 1) / s.rows;
+    s.units = p->batch * p->heads_q / s.heads * s.parts;
+    return s;
+}
+
+static void naive_unit(const fasc_problem *p, const sharing *shared, int64_t unit, scratch *s,
+                       fasc_row_statistics *statistics, fasc_stop *stop)
+{
+    int64_t head = unit / shared->parts * shared->heads,
+            first = unit % shared->parts * shared->rows;
+    int64_t last = fasc_least(first + shared->rows, p->seqlen_q);
+    for (int64_t n = head; n < head + shared->heads; n++) {
+        int64_t b = n / p->heads_q, h = n % p->heads_q;
+        if (fasc_sums_over_queries(p)) {
+            fasc_row_statistics_begin(statistics, b, h);
+        }
+        for (int64_t i = first; i < last && !fasc_stopped(stop); i += ROWS) {
+            naive_block(p, b, h, i, (int)fasc_least(ROWS, last - i), s, statistics);
+        }
+        if (fasc_sums_over_queries(p)) {
+            fasc_row_statistics_end(statistics, b, h);
+        }
+    }
 }
 
 static const char *naive_refuses(const fasc_problem *problem)
@@ -165,35 +207,47 @@ static const char *naive_refuses(const fasc_problem *problem)
     return fasc_problem_has_f64(problem) ? "computes in float32 and serves no f64" : NULL;
 }
 
+/* Bytes of one thread. */
+static int64_t thread_bytes(const fasc_problem *p)
+{
+    fasc_row_statistics statistics;
+    return fasc_aligned(scratch_floats(p) * 4) +
+           fasc_row_statistics_lend(p, NULL, NULL, &statistics);
+}
+
 static fasc_status naive_plan(const fasc_problem *problem, fasc_attention_plan *plan)
 {
-    plan->threads = fasc_cpu_threads(problem->batch * problem->heads_q * blocks_of(problem));
-    plan->workspace_bytes =
-        FASC_CPU_ALIGN + plan->threads * fasc_aligned(scratch_floats(problem) * 4);
-    snprintf(plan->config, sizeof plan->config, "%d rows at a time, %d threads", ROWS,
-             plan->threads);
+    sharing shared = share(problem);
+    plan->threads = fasc_cpu_threads(shared.units);
+    plan->workspace_bytes = FASC_CPU_ALIGN + fasc_row_statistics_shared(problem) +
+                            plan->threads * thread_bytes(problem);
+    snprintf(plan->config, sizeof plan->config, "%d rows at a time, %d threads%s", ROWS,
+             plan->threads, fasc_sums_over_queries(problem) ? ", a head each" : "");
     return FASC_OK;
 }
 
 static fasc_status naive_run(const fasc_problem *problem, const fasc_attention_plan *plan,
                              char *workspace)
 {
-    int64_t blocks = blocks_of(problem), heads = problem->heads_q;
-    int64_t scratch_bytes = fasc_aligned(scratch_floats(problem) * 4);
+    sharing shared = share(problem);
+    float *largest = (float *)workspace;
+    char *scratches = workspace + fasc_row_statistics_shared(problem);
     fasc_stop stop = {false};
 #pragma omp parallel num_threads(plan->threads)
     {
-        scratch mine =
-            scratch_lend(problem, (float *)(workspace + omp_get_thread_num() * scratch_bytes));
+        char *base = scratches + omp_get_thread_num() * thread_bytes(problem);
+        fasc_row_statistics statistics;
+        scratch mine = scratch_lend(problem, (float *)base);
+        fasc_row_statistics_lend(problem, base + fasc_aligned(scratch_floats(problem) * 4), largest,
+                                 &statistics);
 #pragma omp for schedule(dynamic)
-        for (int64_t unit = 0; unit < problem->batch * heads * blocks; unit++) {
-            int64_t i = unit % blocks * ROWS, left = problem->seqlen_q - i;
+        for (int64_t unit = 0; unit < shared.units; unit++) {
             if (!fasc_stopped(&stop)) {
-                naive_block(problem, unit / blocks / heads, unit / blocks % heads, i,
-                            left < ROWS ? (int)left : ROWS, &mine);
+                naive_unit(problem, &shared, unit, &mine, &statistics, &stop);
             }
         }
     }
+    fasc_store_max_logit(problem, largest);
     return fasc_stop_status("attention", &stop);
 }
 
@@ -201,7 +255,8 @@ const fasc_attention_kernel fasc_cpu_naive = {
     .name = "naive",
     .summary = "scores, softmax, weighted sum in plain C and float32; a baseline to read",
     .supports = "f16, bf16, f32; any head_dim; all outputs",
-    .outputs = FASC_WANT_FORWARD,
+    .outputs = FASC_WANT_ALL,
+    .dropout = true,
     .refuses = naive_refuses,
     .plan = naive_plan,
     .run = naive_run,

@@ -197,6 +197,12 @@ void fasc_oracle_sums_add(fasc_oracle_sums *sums, int n, int64_t h, int64_t i,
         step = 0;
         break;
     }
+    if (kind->place == COLUMN && !kind->max && !sum->bound) { /* most of what sums are wanted for */
+        for (int64_t j = begin; j < end; j++) {
+            sum->value[first + j] += term[j] == -INFINITY ? 0.0 : term[j];
+        }
+        return;
+    }
     for (int64_t j = begin; j < end; j++) {
         int64_t x = first + step * (j / tile);
         if (term[j] == -INFINITY) {

@@ -12,6 +12,22 @@
 
 #include "cpu/isa.h"
 
+/* The running state of an online softmax, of each query of a group. */
+typedef struct fasc_tile_softmax {
+    float *m, *sum, *alpha; /* as in `softmax` below */
+    float *t;               /* sum of exp(S - m) (S - m), for the entropy; NULL: not kept */
+    float *d;               /* sum of exp(S - m) (i' - j), for the mean distance; NULL: not kept */
+    float place;            /* i' - j of the first query and the tile's first key */
+} fasc_tile_softmax;
+
+/* Which pairs dropout keeps (fasc_dropout_word in philox.h). */
+typedef struct fasc_tile_drop {
+    uint64_t seed;
+    uint32_t offset, bh, threshold;
+    uint32_t query; /* the group's first */
+    int64_t key;    /* the tile's first */
+} fasc_tile_drop;
+
 typedef struct fasc_tile_ops {
     int lanes; /* floats of a vector */
     int group; /* the most queries of a group */
@@ -50,6 +66,30 @@ typedef struct fasc_tile_ops {
 
     /* s = exp(s - m) / 2^log2_sum in place, with subnormal results; 0 where s is -inf. */
     void (*probs)(float *s, int64_t keys, int width, const float *m, const float *log2_sum);
+
+    /* `softmax` that keeps t or d or both as well. */
+    void (*softmax_more)(const float *s, float *p, int64_t keys, int width, const float *max,
+                         const fasc_tile_softmax *state);
+
+    /* p = 0 where dropout does not keep the pair. */
+    void (*drop)(float *p, int64_t keys, int width, const fasc_tile_drop *drop);
+
+    /* Along keys, for each query x; hidden scores (-inf) take no part. The first key is number
+     * `key`. add_scores: sum[x] += the column. argmax: raises best[x] to the first of the column's
+     * largest, at[x] its key. topk: the same with the k largest, values and at (width, k) in
+     * descending order, equals by ascending key. */
+    void (*add_scores)(const float *s, int64_t keys, int width, float *sum);
+    void (*argmax)(const float *s, int64_t keys, int width, int32_t key, float *best, int32_t *at);
+    void (*topk)(const float *s, int64_t keys, int width, int32_t key, int64_t k, float *values,
+                 int32_t *at);
+
+    /* Along queries: sum and max are (keys, lanes), lane by lane, so that their lanes are left to
+     * join. A NaN makes max NaN. add_diagonals: diagonal[x - j] += s[j][x]. blank: s = -inf from
+     * query `count` on, where a group has no more. */
+    void (*add_columns)(const float *s, int64_t keys, int width, float *sum);
+    void (*raise_columns)(const float *p, int64_t keys, int width, float *max);
+    void (*add_diagonals)(const float *s, int64_t keys, int width, float *diagonal);
+    void (*blank)(float *s, int64_t keys, int width, int64_t count);
 
     /* dst = value, n times. stream as above. */
     void (*fill)(float *dst, int64_t n, float value, bool stream);

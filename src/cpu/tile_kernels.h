@@ -9,7 +9,9 @@
 #include "cpu/tile_products.h"
 #include "cpu/tile_rows.h"
 #include "cpu/tile_softmax.h"
+#include "cpu/tile_statistics.h"
 #include "cpu/tile_thin.h"
+#include "cpu/tile_thin_statistics.h"
 
 const fasc_tile_ops GROUPS = {
     .lanes = LANES,
@@ -23,6 +25,15 @@ const fasc_tile_ops GROUPS = {
     .values = tile_values,
     .normalise = tile_normalise,
     .probs = tile_probs,
+    .softmax_more = tile_softmax_more,
+    .drop = tile_drop,
+    .add_scores = tile_add_scores,
+    .argmax = tile_argmax,
+    .topk = tile_topk,
+    .add_columns = tile_add_columns,
+    .raise_columns = tile_raise_columns,
+    .add_diagonals = tile_add_diagonals,
+    .blank = tile_blank,
     .fill = fill,
     .row_max = row_max,
     .row_sum = row_sum,
@@ -43,6 +54,15 @@ const fasc_tile_ops THIN = {
     .values = thin_values,
     .normalise = thin_normalise,
     .probs = thin_probs,
+    .softmax_more = thin_softmax_more,
+    .drop = thin_drop,
+    .add_scores = thin_add_scores,
+    .argmax = thin_argmax,
+    .topk = thin_topk,
+    .add_columns = thin_add_columns,
+    .raise_columns = thin_raise_columns,
+    .add_diagonals = thin_add_diagonals,
+    .blank = thin_blank,
     .fill = fill,
     .row_max = row_max,
     .row_sum = row_sum,

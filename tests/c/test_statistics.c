@@ -198,4 +198,156 @@ static void the_reference_keeps_the_definitions(void)
     definitions_hold(c);
 }
 
-TEST_MAIN(the_reference_keeps_the_definitions)
+/* ---- every kernel against the reference -------------------------------------------------------
+ */
+
+/* batch, query heads, key heads, queries, keys, head_dim */
+static const int64_t SHAPE[][6] = {
+    {1, 1, 1, 1, 1, 1},     {2, 4, 2, 5, 7, 3},      {1, 2, 1, 17, 33, 8},   {1, 1, 1, 64, 64, 64},
+    {1, 2, 2, 65, 130, 40}, {1, 1, 1, 130, 70, 72},  {2, 3, 1, 1, 300, 128}, {1, 1, 1, 300, 1, 16},
+    {1, 1, 1, 70, 513, 24}, {3, 1, 1, 31, 29, 5},    {1, 4, 2, 4, 77, 20},   {1, 12, 3, 2, 50, 16},
+    {2, 14, 2, 20, 37, 8},  {1, 4, 1, 200, 333, 32},
+};
+enum { SHAPES = sizeof SHAPE / sizeof *SHAPE };
+
+static const char *const WANT[] = {"olredsatTcCxgGpmhMP",
+                                   "oled",
+                                   "oc",
+                                   "oa",
+                                   "otT",
+                                   "T",
+                                   "s",
+                                   "ogG",
+                                   "pm",
+                                   "Cs",
+                                   "h",
+                                   "ox",
+                                   "ed",
+                                   "lrcCxhs",
+                                   "oMPs",
+                                   "d",
+                                   "LeC",
+                                   "tPcm",
+                                   "Gp"};
+enum { WANTS = sizeof WANT / sizeof *WANT };
+
+static const int32_t BLOCK[][2] = {{0, 0}, {16, 16}, {64, 32}, {32, 64}, {128, 16}, {16, 512}};
+enum { BLOCKS = sizeof BLOCK / sizeof *BLOCK };
+
+static const int64_t TOP[] = {1, 8, 64}, EDGE[] = {1, 5, 16, 64, 500};
+
+static void for_all(void (*change)(attention_case *c, int n))
+{
+    static const fasc_dtype DTYPE[] = {FASC_F32, FASC_F16, FASC_BF16};
+    for (int n = 0; n < SHAPES * WANTS; n += 9) { /* meets every shape, every set of outputs */
+        const int64_t *s = SHAPE[n % SHAPES];
+        attention_case c = {.dtype = DTYPE[n % 3],
+                            .batch = s[0],
+                            .hq = s[1],
+                            .hk = s[2],
+                            .nq = s[3],
+                            .nk = s[4],
+                            .dims = s[5],
+                            .layout = (layout)(n % LAYOUTS),
+                            .want = WANT[n % WANTS],
+                            .topk = TOP[n / 2 % 3],
+                            .tile = 0};
+        c.tile = strpbrk(c.want, "pm") ? (int32_t)EDGE[n % 5] : 0;
+        change(&c, n);
+        attention_check_paths(&c, BLOCK[n % BLOCKS][0], BLOCK[n % BLOCKS][1]);
+    }
+}
+
+static void nothing(attention_case *c, int n)
+{
+    (void)c;
+    (void)n;
+}
+
+static void full_attention(void)
+{
+    for_all(nothing);
+}
+
+static void make_causal(attention_case *c, int n)
+{
+    c->causal = 1;
+    c->align = n & 1;
+}
+
+static void causal_attention(void)
+{
+    for_all(make_causal);
+}
+
+static void make_window(attention_case *c, int n)
+{
+    static const int64_t WINDOW[][2] = {{0, 0}, {3, 5}, {-1, 20}, {20, -1}, {40, 0}, {1000, 1000}};
+    c->has_window = 1;
+    c->left = WINDOW[n % 6][0];
+    c->right = WINDOW[n % 6][1];
+    c->align = n / 2 & 1;
+    c->causal = n / 4 & 1;
+}
+
+static void windows(void)
+{
+    for_all(make_window);
+}
+
+static void make_mask(attention_case *c, int n)
+{
+    c->mask = (mask_kind)(1 + n % (MASKS - 1));
+    c->causal = n / 4 & 1;
+    c->scale = n & 1 ? -0.3 : 0;
+}
+
+static void masks(void)
+{
+    for_all(make_mask);
+}
+
+/* Ranges, where something looks at them, under every band. */
+static void make_ranges(attention_case *c, int n)
+{
+    if (n % 3 == 1) {
+        make_window(c, n);
+    } else {
+        c->causal = n % 3 == 2;
+    }
+    if (strpbrk(c->want, "cCxgG")) {
+        c->q0 = c->nq / 3;
+        c->q1 = c->nq - c->nq / 5;
+        c->per_kv_head = strpbrk(c->want, "cCx") && n & 1;
+    }
+    if (strpbrk(c->want, "cCxgGs")) {
+        c->k0 = c->nk / 4;
+        c->k1 = c->nk - c->nk / 7;
+    }
+}
+
+static void ranges(void)
+{
+    for_all(make_ranges);
+}
+
+/* Dropout, with statistics that must not feel it. */
+static void make_dropout(attention_case *c, int n)
+{
+    static const char *const WITH[] = {"o", "olPe", "oc", "oLMts"};
+    c->want = WITH[n % 4];
+    c->tile = 0;
+    c->dropout_p = n % 5 == 4 ? 0.99 : 0.1 + 0.2 * (n % 4);
+    c->seed = 0x1234567890abcdefu + (unsigned)n;
+    c->offset = (uint32_t)n;
+    c->causal = n / 3 & 1;
+    c->mask = n % 7 == 3 ? MASK_ADDED : (mask_kind)0;
+}
+
+static void dropout(void)
+{
+    for_all(make_dropout);
+}
+
+TEST_MAIN(the_reference_keeps_the_definitions, full_attention, causal_attention, windows, masks,
+          ranges, dropout)
