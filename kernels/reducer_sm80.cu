@@ -17,19 +17,16 @@
 // 32), STAGES, WARPS, REDUCE (FASC_REDUCE_...), SLOTS (of top-k: k / 4, rounded up), MASK (1: there
 // is a mask tensor).
 
-#define WANT_OUT 0 // sm80_block.cuh: there is no V
-
 #include "mask.cuh"
+#include "reducer_mma.cuh"
 #include "reducer_sums.cuh"
 #include "reducer_topk.cuh"
-#include "sm80_loads.cuh"
-#include "sm80_products.cuh"
 
 constexpr bool SUMS = (REDUCE & (FASC_REDUCE_SUM | FASC_REDUCE_MAX)) != 0;
 constexpr bool OFFSETS = SUMS;
 constexpr bool POOLS = (REDUCE & FASC_REDUCE_POOL) != 0;
-constexpr int COLUMNS_AT = PANELS * BLOCK_M * 128;
-constexpr int OFFSETS_AT = COLUMNS_AT + STAGES * KV_BYTES;
+constexpr int COLUMNS_AT = ROW_BYTES;
+constexpr int OFFSETS_AT = COLUMNS_AT + STAGES * COLUMN_BYTES;
 constexpr int WEIGHTS_AT = OFFSETS_AT + STAGES * BLOCK_N * 4;
 constexpr int WEIGHTS_PITCH = BLOCK_N + 1;
 
@@ -144,6 +141,18 @@ __device__ __forceinline__ void pool_means(const fasc_reducer_params &p, const I
 
 // ---- the walk ---------------------------------------------------------------
 
+// A warp's place: shared memory, and the row tile that it works on.
+struct Place {
+    int warp, lane, row0;
+    uint32_t rows, columns;
+};
+
+// A lane's row `half` of its row tile mt.
+__device__ __forceinline__ int row_at(const Place &b, int mt, int half)
+{
+    return b.row0 + (b.warp * MT + mt) * 16 + (b.lane >> 2) + 8 * half;
+}
+
 struct Reduction {
     RowSums sums[MT];
     float logits[MT][2];
@@ -151,10 +160,10 @@ struct Reduction {
 };
 
 // Rows [t.row0, t.row0 + rows) past all their columns.
-__device__ __forceinline__ void walk(const fasc_reducer_params &p, Block &b, const Item &t,
+__device__ __forceinline__ void walk(const fasc_reducer_params &p, Place &b, const Item &t,
                                      int rows, Reduction &red, const Pooled &pooled)
 {
-    const uint32_t offsets = b.q_tile + OFFSETS_AT;
+    const uint32_t offsets = b.rows + OFFSETS_AT;
     const int tiles = t.end - t.begin, steps = tiles * p.column_repeat;
     const float c = MASK ? LOG2_E : p.scale * LOG2_E;
     const uint16_t *x = (const uint16_t *)p.rows + t.batch * p.row_stride[0] +
@@ -166,7 +175,7 @@ __device__ __forceinline__ void walk(const fasc_reducer_params &p, Block &b, con
         const uint16_t *y =
             (const uint16_t *)p.columns + t.batch * p.column_stride[0] + head * p.column_stride[1];
         const int stage = step % STAGES;
-        load_tile<BLOCK_N>(b.k_tile + stage * KV_BYTES, y, p.column_stride[2], j * BLOCK_N,
+        load_tile<BLOCK_N>(b.columns + stage * COLUMN_BYTES, y, p.column_stride[2], j * BLOCK_N,
                            p.column_end, p.head_dim);
         if (OFFSETS && threadIdx.x < BLOCK_N / 4) {
             const float *from =
@@ -177,7 +186,7 @@ __device__ __forceinline__ void walk(const fasc_reducer_params &p, Block &b, con
     };
 
     __syncthreads(); // a walk before this one has read its rows
-    load_tile<BLOCK_M>(b.q_tile, x, p.row_stride[2], t.row0, min(p.row_end, t.row0 + rows),
+    load_tile<BLOCK_M>(b.rows, x, p.row_stride[2], t.row0, min(p.row_end, t.row0 + rows),
                        p.head_dim);
     float row_offset[MT][2] = {};
     if (POOLS) {
@@ -185,7 +194,7 @@ __device__ __forceinline__ void walk(const fasc_reducer_params &p, Block &b, con
         for (int mt = 0; mt < MT; mt++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const int row = fragment_row(b, mt, half);
+                const int row = row_at(b, mt, half);
                 row_offset[mt][half] =
                     row < min(p.row_end, t.row0 + rows)
                         ? p.offset[(t.batch * p.heads + t.head) * p.offset_pitch + row]
@@ -212,10 +221,10 @@ __device__ __forceinline__ void walk(const fasc_reducer_params &p, Block &b, con
         const int column = j * BLOCK_N + 2 * (b.lane & 3);
         const bool cut = is_cut<BLOCK_N>(t, j);
         float s[MT][4 * NT];
-        product_qk(s, b, b.k_tile + stage * KV_BYTES);
+        product(s, b.rows, b.columns + stage * COLUMN_BYTES, b.warp, b.lane);
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
-            const int row = fragment_row(b, mt, 0);
+            const int row = row_at(b, mt, 0);
             Visible visible = {};
             if (cut) {
                 visible = visible_columns(p, row, column);
@@ -275,11 +284,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     reducer_sm80(const __grid_constant__ fasc_reducer_params p)
 {
     extern __shared__ __align__(1024) char smem[];
-    Block b = {};
+    Place b = {};
     b.warp = threadIdx.x >> 5;
     b.lane = threadIdx.x & 31;
-    b.q_tile = shared_address(smem);
-    b.k_tile = b.q_tile + COLUMNS_AT;
+    b.rows = shared_address(smem);
+    b.columns = b.rows + COLUMNS_AT;
     const Pooled pooled = {(float *)(smem + WEIGHTS_AT),
                            (float *)(smem + WEIGHTS_AT) + BLOCK_M * WEIGHTS_PITCH};
     Reduction red;
@@ -310,7 +319,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     }
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
-        const int row = fragment_row(b, mt, 0);
+        const int row = row_at(b, mt, 0);
         if (SUMS) {
             red.sums[mt].finish(p, t, row, b.lane);
         }

@@ -29,6 +29,7 @@
 // STAGES, CONSUMERS, BUFFERS, OVERLAP (0, 1), TURNS (0, 1), REDUCE (FASC_REDUCE_...), SLOTS (of
 // top-k: k / 4, rounded up).
 
+#include "reducer_fragment.cuh"
 #include "reducer_pool.cuh"
 #include "reducer_sm90_params.h"
 #include "reducer_sums.cuh"
@@ -171,15 +172,6 @@ __device__ __forceinline__ void turn_pass(int group)
         int next = group + 1 == CONSUMERS ? 0 : group + 1;
         asm volatile("barrier.cta.arrive %0, 256;\n" ::"r"(1 + next) : "memory");
     }
-}
-
-// 16 rows x 16 columns as an A fragment.
-__device__ __forceinline__ void load_fragment(uint32_t (&a)[4], uint32_t at)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
-                 : "r"(at)
-                 : "memory");
 }
 
 struct Consumer {
