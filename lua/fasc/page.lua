@@ -179,7 +179,8 @@ local function inline(figure, number, label)
     end)
     text = text:gsub('id="clip', ('id="c%d_'):format(number))
         :gsub('url%(#clip', ("url(#c%d_"):format(number))
-    return (text:gsub("^<svg ", '<svg role="img" '))
+    return (text:gsub("^<svg ", ('<svg role="img" style="max-width:%dpx" '):format(
+        1.25 * figure.width)))
 end
 
 local function has_metric(sets, name)
@@ -311,7 +312,21 @@ local function difference_section(a, b, names, id)
     return table.concat(out, "\n")
 end
 
-local function notes(set)
+-- What a sweep concluded from its rows: targets as a table (see targets.lua), else as it stands.
+local function conclusion(summary, id)
+    if type(summary.targets) ~= "table" then
+        return "<p>Concluded: <code>" .. escape(json.encode(summary)) .. "</code></p>"
+    end
+    local rows = {}
+    for i, t in ipairs(summary.targets) do
+        rows[i] = {cell(t.name, nil, "l"), cell(report.digits(t.value), t.value),
+            cell(t.least and ("at least %g"):format(t.least) or ("at most %g"):format(t.most)),
+            cell(t.met and "met" or "missed", nil, t.met and "l good" or "l bad")}
+    end
+    return sortable(id, {{"target", true}, {"value"}, {"wanted"}, {"", true}}, rows)
+end
+
+local function notes(set, id)
     local out = {}
     for _, problem in ipairs(set.problems) do
         out[#out + 1] = ('<p class="bad">left out: %s</p>'):format(escape(problem))
@@ -320,9 +335,8 @@ local function notes(set)
         out[#out + 1] = ('<p class="muted">%d records were replaced by newer ones of the same '
             .. "point.</p>"):format(set.repeated)
     end
-    for _, summary in ipairs(set.summaries) do
-        out[#out + 1] = "<p>Concluded: <code>" .. escape(json.encode(summary.summary or {}))
-            .. "</code></p>"
+    for i, summary in ipairs(set.summaries) do
+        out[#out + 1] = conclusion(summary.summary or {}, id .. "-conclusion" .. i)
     end
     return table.concat(out, "\n")
 end
@@ -362,7 +376,7 @@ function M.encode(sets, title)
         out[#out + 1] = ('<p>%s<span class="muted">%s</span></p><p class="muted">%s</p>%s'):format(
             #sets > 1 and ("<b>%s</b> "):format(escape(names[i])) or "", escape(dates(set)),
             escape(fixed), cards(set))
-        out[#out + 1] = notes(set)
+        out[#out + 1] = notes(set, "set" .. i)
     end
     for i = 2, #sets do
         out[#out + 1] = ("<h2>%s beside %s</h2>"):format(escape(names[i]), escape(names[1]))

@@ -25,7 +25,7 @@ border-radius:6px;padding:4px 10px;font:inherit;cursor:pointer}
 .card{background:var(--panel);border-radius:8px;padding:8px 14px}
 .card b{display:block;font-size:20px}.card span{color:var(--muted);font-size:13px}
 figure{margin:14px 0;overflow-x:auto}
-figure svg{width:100%;max-width:1160px;height:auto;display:block}
+figure svg{width:100%;height:auto;display:block}
 .scroll{overflow:auto;max-height:75vh;border:1px solid var(--grid);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}

@@ -1,6 +1,7 @@
 -- record_chart.lua - line charts of records: a metric against an axis, a line for each value of
 -- another, a panel for each combination of the rest. The spread (5th to 95th percentile) is a band,
--- a point without a result a cross at the foot; lines are named where they end.
+-- a point without a result a cross at the foot; lines are named where they end. Against an axis of
+-- names there are markers and bars instead of lines and bands.
 local axes = require "fasc.axes"
 local chart = require "fasc.chart"
 local errors = require "fasc.errors"
@@ -120,11 +121,11 @@ end
 local function x_axis(all, name)
     local values = records.values(all, name)
     local place, ticks = {}, {}
-    if not is_numeric(values) or #values < 2 then
+    if not is_numeric(values) or #values < 2 then -- names have no between
         for i, value in ipairs(values) do
             place[value], ticks[i] = i, {i, tostring(value)}
         end
-        return {label = name, range = {0.5, #values + 0.5}, ticks = ticks}, place
+        return {label = name, range = {0.5, #values + 0.5}, ticks = ticks}, place, true
     end
     for _, value in ipairs(values) do
         place[value] = value
@@ -202,7 +203,12 @@ local function draw_band(plot, series, style, s)
         local x = s.place[item.record.values[s.x]]
         band[#band + 1] = low and {x, math.min(low, high), math.max(low, high)} or nil
     end
-    if #band > 1 and #band == #series then
+    for _, p in ipairs(s.categories and band or {}) do
+        local x = plot:x_at(p[1])
+        plot.fig:line(x, plot:y_at(p[2]), x, plot:y_at(p[3]), {stroke = style.color, width = 5,
+            opacity = 0.3})
+    end
+    if not s.categories and #band > 1 and #band == #series then
         plot:band(band, {color = style.color, opacity = 0.16})
     end
 end
@@ -272,6 +278,7 @@ local function styles_of(list, s, theme)
             name = series.key, color = colors[(number[value] - 1) % #colors + 1],
             marker = MARKERS[(number[value] - 1) % #MARKERS + 1], shift = (i - 1) * 3,
             dash = DASHES[(first.set - 1) % #DASHES + 1] or nil,
+            width = s.categories and 0 or nil,
         }
     end
     return styles
@@ -304,7 +311,7 @@ function M.draw(sets, o)
         local set = #sets > 1 and (set_names[item.set] or sets[item.set].path) or ""
         return name ~= "" and set ~= "" and name .. ", " .. set or name .. set
     end
-    s.x_axis, s.place = x_axis(all, s.x)
+    s.x_axis, s.place, s.categories = x_axis(all, s.x)
     s.y_axis = y_axis(list, o.y)
     local styles = styles_of(list, s, o.theme)
     s.label_width = 12
