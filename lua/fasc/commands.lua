@@ -20,7 +20,7 @@ tune(q, k, v)    searches the kernels' configurations on real inputs
 kernels()        the kernels of the device
 _                the last value; a line that ends in ; shows nothing
 TAB completes names, options in a call's table, tensors in a file, and paths; Ctrl-R searches the
-history, Up the lines that begin alike; Ctrl-C stops what runs; Ctrl-D leaves.]]
+history, as does Up for what is typed; Ctrl-C stops what runs; Ctrl-D leaves.]]
 
 -- ---- %run ---------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ static void open_editor(void)
     el_set(editor.edit, EL_ADDFN, "fasc-complete", "Complete a name", complete);
     el_set(editor.edit, EL_BIND, "^I", "fasc-complete", NULL);
     el_set(editor.edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    for (size_t i = 0; i < sizeof ARROW / sizeof *ARROW; i++) { /* lines that begin alike */
+    for (size_t i = 0; i < sizeof ARROW / sizeof *ARROW; i++) { /* lines that hold what is typed */
         el_set(editor.edit, EL_BIND, ARROW[i][0], ARROW[i][1], NULL);
     }
     host_history_open(editor.edit);

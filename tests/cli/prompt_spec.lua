@@ -30,7 +30,7 @@ end
 
 -- Types text, or presses keys by their names: type("x = 1", "Enter") takes text, then keys.
 function screen.type(text, ...)
-    tmux("send-keys", "-l", text)
+    tmux("send-keys", "-l", (text:gsub(";$", "\\;"))) -- a ; at the end is tmux's own
     for i = 1, select("#", ...) do
         tmux("send-keys", (select(i, ...)))
     end
@@ -107,6 +107,105 @@ describe("the prompt at a terminal", function()
         screen.clear()
         screen.type("t.sha", "Tab")
         screen.wait "fasc> t%.shape$"
+    end)
+
+    it("completes the names of options inside a call's table, and their values", function()
+        screen.type("attention(q, k, v, {cau", "Tab")
+        screen.wait "{causal =$"
+        screen.type("true, sm_s", "Tab")
+        screen.wait "causal = true, sm_scale =$"
+        screen.type("1, kernel = {block", "Tab")
+        screen.wait "kernel = {block_$"
+        screen.type("", "Tab")
+        screen.wait "\nblock_m +block_n\nfasc> .*kernel = {block_$"
+        screen.clear()
+        screen.type("heatmap(t, {scale = 'lo", "Tab")
+        screen.wait "{scale = 'log'$"
+        screen.type(", pool = \"ma", "Tab", "Tab")
+        screen.wait "\nmass +max\nfasc> .*pool = \"ma$"
+        screen.clear()
+        screen.type("attention(q, k, v, {want = {\"row_ma", "Tab")
+        screen.wait "{want = {\"row_max\"$"
+    end)
+
+    it("completes the tensors of an open file, the keys of a table, and paths", function()
+        screen.line "f = open 'tests/data/gpt-d64-layer3-n128.qkv.safetensors';"
+        screen.type("f:read \"lay", "Tab")
+        screen.wait "f:read \"layers%.3%.$"
+        screen.type("q", "Tab", "Enter")
+        screen.wait "f:read \"layers%.3%.q\"\ntensor%[1,8,128,64%] bf16 cpu"
+        screen.line "t = fasc.load(f.path);"
+        screen.type("t[\"tok", "Tab")
+        screen.wait "t%[\"tokens\"$"
+        screen.clear()
+        screen.type("fasc.load('tests/dat", "Tab")
+        screen.wait "load%('tests/data/$"
+        screen.type("gpt-d64-layer3-n128.q", "Tab")
+        screen.wait "gpt%-d64%-layer3%-n128%.qkv%.safetensors'$"
+        screen.type(", {names = {'layers.3.v", "Tab")
+        screen.wait "{names = {'layers%.3%.v'$"
+    end)
+
+    it("completes over the lines of a chunk", function()
+        screen.type("attention(q, k, v, {", "Enter")
+        screen.wait "%.%.$"
+        screen.type("causal = true, dropo", "Tab")
+        screen.wait "causal = true, dropout_p =$"
+    end)
+
+    it("helps with ?name, and completes what is asked for", function()
+        screen.type("?manual_se", "Tab", "Enter")
+        screen.wait "fasc> %?manual_seed\nfasc%.manual_seed%([%w_]+%)\n\n.*random%.lua:%d+\nfasc>$"
+        screen.line("?zeros", "\nA tensor of zeros%..*\nshape.*number%[%].*create%.lua:%d+")
+    end)
+
+    it("keeps the last value in _, and shows nothing after ;", function()
+        screen.line("6 * 7", "\n42")
+        screen.line("_ / 2", "\n21")
+        screen.line("'un' .. 'seen';", ";")
+        assert.is_nil(screen.text():find "\nunseen")
+        screen.line("_ .. '!'", "\nunseen!")
+    end)
+
+    it("draws a map with half blocks in 24-bit colour", function()
+        screen.line "t = full({4, 6}, 0, {device = 'cpu'}); t:slice({0, 2}):fill(1)"
+        screen.type("heat(t, {scale = 'linear'})", "Enter")
+        screen.wait "\n▀▀▀▀▀▀\n▀▀▀▀▀▀\n4 x 6, linear 0 to 1\nfasc>$"
+        local colours = tmux("capture-pane", "-p", "-e").out
+        assert.truthy(colours:find("38;2;253;231;37", 1, true)) -- viridis' last colour
+        assert.truthy(colours:find("48;2;68;1;84", 1, true)) -- and its first
+    end)
+
+    it("runs a script that ends with an exit status, and goes on", function()
+        screen.line "x = 5"
+        screen.type("%run check tests/data/gpt-d64-layer3-n128.qkv.safetensors --kernel naive",
+            "Enter")
+        screen.wait "\nall agree\nfasc>$"
+        screen.line("x + 1", "\n6")
+    end)
+
+    it("stops a running kernel in %bench on Ctrl-C, and computes afterwards", function()
+        screen.line "q = randn({1, 8, 16384, 128}, {device = 'cpu'});"
+        screen.type("%bench attention(q, q, q, {kernel = 'naive'})", "Enter")
+        shell.sh "sleep 1"
+        screen.type("", "C-c")
+        screen.wait "interrupted\nfasc>$"
+        screen.line("2 + 3", "\n5")
+    end)
+
+    it("finds lines of the history by a part of them, with Up and with Ctrl-R", function()
+        screen.line "alpha = 1"
+        screen.line "beta = 2"
+        screen.line "print(alpha + beta)"
+        screen.type("a =", "Up", "Up")
+        screen.wait "fasc> alpha = 1$" -- beta = 2 comes first
+        screen.clear()
+        screen.type("", "C-r")
+        screen.type "ta = 2"
+        screen.wait "beta = 2"
+        screen.type("", "Enter")
+        screen.wait "beta = 2\nfasc>$"
+        screen.line("beta", "\n2")
     end)
 
     it("stops a running loop on Ctrl-C, keeps the state and runs on", function()

@@ -35,8 +35,8 @@ end
 function M.sh(command, stdin)
     local base = os.tmpname()
     M.write(base .. ".in", stdin or "")
-    local status = os.execute(("XDG_CONFIG_HOME=/dev/null timeout -s KILL 60 sh -c %s <%s.in >%s.out 2>%s.err"):format(
-        M.quote(command), base, base, base))
+    local status = os.execute(("XDG_CONFIG_HOME=/dev/null timeout -s KILL 60 "
+        .. "sh -c %s <%s.in >%s.out 2>%s.err"):format(M.quote(command), base, base, base))
     local result = {
         code = math.floor(status / 256),
         out = M.read(base .. ".out"),

@@ -1,5 +1,5 @@
--- tune_spec.lua - fasc.tune searches what can serve, checks the winner, and later calls use what was
--- kept and say so.
+-- tune_spec.lua - fasc.tune searches what can serve, checks the winner, and later calls use what
+-- was kept and say so.
 local fasc = require "fasc"
 local json = require "fasc.json"
 local support = require "support"
