@@ -13,7 +13,7 @@ local QKV = "q = randn({1, 2, 64, 32}, {seed = 1}) k, v = randn_like(q), randn_l
 describe("?", function()
     it("tells a function's parameters, options, results and source", function()
         local out = repl("?heatmap").out
-        assert.matches("^fasc%.heatmap%(map, opts%)\n\nDraws a 2%-D tensor", out)
+        assert.matches("^fasc%.heatmap%([%w_, ]+%)\n\n%u", out)
         assert.matches("\nmap  fasc%.Tensor", out)
         assert.matches("\n    scale +string%? ", out)
         assert.matches("\n%->  fasc%.HeatmapInfo\n", out)
