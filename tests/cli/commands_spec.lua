@@ -12,12 +12,13 @@ local QKV = "q = randn({1, 2, 64, 32}, {seed = 1}) k, v = randn_like(q), randn_l
 
 describe("?", function()
     it("tells a function's parameters, options, results and source", function()
-        local out = repl("?heatmap").out
-        assert.matches("^fasc%.heatmap%([%w_, ]+%)\n\n%u", out)
-        assert.matches("\nmap  fasc%.Tensor", out)
-        assert.matches("\n    scale +string%? ", out)
-        assert.matches("\n%->  fasc%.HeatmapInfo\n", out)
-        assert.matches("\nlua/fasc/heatmap%.lua:%d+\n$", out)
+        local out = repl("?fasc.load").out
+        assert.matches("^fasc%.load%(path, opts%)\n\nReads a file: ", out)
+        assert.matches("\npath  string\n", out)
+        assert.matches("\n    names +string%[%]|string|nil the tensors to load", out)
+        assert.matches("\n    layout +string%? ", out) -- of the class that its options follow
+        assert.matches("\n%->  table<string, string> metadata\n", out)
+        assert.matches("\nlua/fasc/io%.lua:%d+\n$", out)
     end)
 
     it("knows methods, objects, modules, classes and the prompt itself", function()
