@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "cuda/diagonals.h"
 #include "cuda/flash_sm80.h"
 #include "cuda/flash_sm90.h"
 #include "cuda/reducer_pass.h"
@@ -116,7 +117,12 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
             fasc_reducer_config_at(i, config);
             return true;
         }
-        return sm90_config(i - reducers, config);
+        i -= reducers;
+        if (i < FASC_DIAGONALS_CONFIGS) {
+            fasc_diagonals_config_at(i, config);
+            return true;
+        }
+        return sm90_config(i - FASC_DIAGONALS_CONFIGS, config);
     }
     config->source = CONFIG[i].source;
     config->home = config->arch = CONFIG[i].arch;

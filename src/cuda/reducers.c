@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cuda/diagonals.h"
 #include "cuda/flash.h"
 #include "cuda/linear.h"
 #include "cuda/reducer_pass.h"
@@ -14,10 +15,12 @@
 /* ---- who makes what ------------------------------------------------------ */
 
 #define SUMS_OF_LOGITS (FASC_WANT(ROW_SUM) | FASC_WANT(COL_SUM_LOGITS))
+#define OF_PROBS                                                                                   \
+    (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_MAX_PROBS) | FASC_WANT(DIAG_SUM_PROBS) |             \
+     FASC_WANT_TILES)
 #define PASSES                                                                                     \
-    (FASC_WANT_COLUMNS | FASC_WANT_TOPK | FASC_WANT_TILES | FASC_WANT(ROW_SUM) |                   \
-     FASC_WANT(MAX_LOGIT))
-#define OF_PROBS (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_MAX_PROBS) | FASC_WANT_TILES)
+    (FASC_WANT_COLUMNS | FASC_WANT_DIAGONALS | FASC_WANT_TOPK | FASC_WANT_TILES |                  \
+     FASC_WANT(ROW_SUM) | FASC_WANT(MAX_LOGIT))
 
 uint32_t fasc_reducers_serve(const fasc_problem *problem, char *why, size_t room)
 {
@@ -86,7 +89,7 @@ void fasc_reducers_share(const fasc_cuda_device *d, const fasc_problem *problem,
 /* ---- workspace ----------------------------------------------------------- */
 
 typedef struct layout {
-    size_t copies, lse, row_max, offset, counter, linear, bytes;
+    size_t copies, lse, row_max, offset, counter, linear, diagonals, bytes;
 } layout;
 
 static size_t place(size_t *bytes, size_t wanted)
@@ -117,6 +120,7 @@ static layout layout_of(const fasc_cuda_shares *shares)
     l.offset = place(&l.bytes, problem->wanted & OF_PROBS ? offsets : 0);
     l.counter = place(&l.bytes, sizeof(int32_t));
     l.linear = place(&l.bytes, fasc_linear_workspace(shares));
+    l.diagonals = place(&l.bytes, fasc_diagonals_workspace(shares));
     return l;
 }
 
@@ -215,6 +219,13 @@ fasc_status fasc_reducers_run(fasc_cuda_device *d, fasc_cuda_shares *shares, cha
     for (int32_t i = 0; status == FASC_OK && fasc_linear_at(shares, i, &sum); i++) {
         status = fasc_linear_run(d, shares, &sum, &inputs, workspace + l.linear, stream);
     }
+    fasc_tensor *diagonal;
+    bool probs;
+    for (int32_t i = 0; status == FASC_OK && fasc_diagonals_at(shares, i, &diagonal, &probs); i++) {
+        status = fasc_diagonals_run(d, shares, diagonal, probs, &inputs, offset,
+                                    fasc_reducer_pitch(&shares->passes), workspace + l.diagonals,
+                                    stream);
+    }
     return status == FASC_OK && shares->passes_args.max_logit ? run_max(d, shares, stream) : status;
 }
 
@@ -240,6 +251,15 @@ bool fasc_reducers_stage(const fasc_cuda_device *d, const fasc_cuda_shares *shar
             return true;
         }
         index -= FASC_LINEAR_LAUNCHES;
+    }
+    fasc_tensor *diagonal;
+    bool probs;
+    for (int32_t i = 0; fasc_diagonals_at(shares, i, &diagonal, &probs); i++) {
+        if (index < FASC_DIAGONALS_LAUNCHES) {
+            fasc_diagonals_launch(d, shares, probs, index, stage);
+            return true;
+        }
+        index -= FASC_DIAGONALS_LAUNCHES;
     }
     if (shares->passes_args.max_logit && index == 0) {
         stage->launch = max_launch(shares);
@@ -271,6 +291,9 @@ void fasc_reducers_describe(const fasc_cuda_device *d, const fasc_cuda_shares *s
         snprintf(text, sizeof text, "%s pass (%s)", what,
                  fasc_reducer_is_hopper(shares, &pass) ? "sm_90a" : "sm_80");
         add(plan, text);
+    }
+    if (shares->passes.wanted & FASC_WANT_DIAGONALS) {
+        add(plan, "diagonal pass");
     }
     if (fasc_linear_at(shares, 0, &sum)) {
         add(plan, "sums of logits by the linear formula");
