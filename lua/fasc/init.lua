@@ -71,6 +71,7 @@ local fasc = {
     show = require("fasc.heat").show,
     head_maps = require("fasc.head_map").head_maps,
     layers = require("fasc.head_map").layers,
+    head_statistics = require("fasc.head_stats").statistics,
 
     op = require "fasc.op",
     time = timing.time,

@@ -96,28 +96,38 @@ function M.from_ids(ids)
     return most <= 256 and from_bytes(ids) or list
 end
 
---- The labels that a file of tensors brings along: its tensor `tokens`, of integers; nil without.
+--- The tokens that a file of tensors brings along, as numbers: its tensor `tokens`, of integers;
+--- nil without.
 ---@param file fasc.File
----@return string[]?
-function M.of_file(file)
+---@return number[]?
+function M.ids(file)
     if not file:has "tokens" then
         return nil
     end
-    local info = file:info "tokens"
-    if info.dtype ~= "i32" and info.dtype ~= "i64" and info.dtype ~= "u8" then
+    local dtype = file:info("tokens").dtype
+    if dtype ~= "i32" and dtype ~= "i64" and dtype ~= "u8" then
         return nil
     end
     local t = file:read "tokens"
     while t.rank > 1 and t.shape[1] == 1 do
         t = t:slice(0)
     end
-    if t.rank == 1 and t.shape[1] > 0 then
-        local ids = t:tolist()
-        for i, id in ipairs(ids) do
-            ids[i] = tonumber(id)
-        end
-        return M.from_ids(ids)
+    if t.rank ~= 1 or t.shape[1] == 0 then
+        return nil
     end
+    local ids = t:tolist()
+    for i, id in ipairs(ids) do
+        ids[i] = tonumber(id)
+    end
+    return ids
+end
+
+--- The labels for the tokens that a file brings along; nil without.
+---@param file fasc.File
+---@return string[]?
+function M.of_file(file)
+    local ids = M.ids(file)
+    return ids and M.from_ids(ids)
 end
 
 return M
