@@ -214,8 +214,7 @@ function M.class(name)
 end
 
 -- A class's fields, and those of the class that it follows.
-local all_fields
-function all_fields(class)
+local function all_fields(class)
     local fields = {unpack(class.fields)}
     for _, field in ipairs(class.parent and all_fields(M.class(class.parent)) or {}) do
         fields[#fields + 1] = field

@@ -14,7 +14,10 @@ local M = {}
 
 local POOL = {max = C.FASC_POOL_MAX, mass = C.FASC_POOL_MASS, mean = C.FASC_POOL_MEAN}
 local SCALE = {log = C.FASC_SCALE_LOG, linear = C.FASC_SCALE_LINEAR}
-local MAP = {viridis = C.FASC_MAP_VIRIDIS, diverging = C.FASC_MAP_DIVERGING}
+local MAP = {
+    viridis = C.FASC_MAP_VIRIDIS, magma = C.FASC_MAP_MAGMA, cividis = C.FASC_MAP_CIVIDIS,
+    diverging = C.FASC_MAP_DIVERGING,
+}
 local FLOOR = 1e-4 -- where a log scale begins
 local LINES = 24   -- of text at most
 local HALF_BLOCK, RESET = "\226\150\128", "\27[0m"
@@ -32,7 +35,8 @@ local RULES = {
     height = {is = "integer", min = 1, max = 1000, default = LINES},
     scale = {is = "string", values = {"log", "linear"}},
     pool = {is = "string", values = {"max", "mass", "mean"}, default = "max"},
-    map = {is = "string", values = {"viridis", "diverging"}, default = "viridis"},
+    map = {is = "string", values = {"viridis", "magma", "cividis", "diverging"},
+        default = "viridis"},
     causal = {is = "boolean", default = false},
 }
 

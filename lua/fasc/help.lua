@@ -115,7 +115,7 @@ end
 -- A class, or an object of it.
 local function class_help(class, width, methods)
     local out = {class.name, "", unpack(class.text)}
-    add_entries(out, class.fields, "  ", width)
+    add_entries(out, docs.fields(class.name), "  ", width)
     if methods then
         out[#out + 1] = ""
         local names = {}

@@ -36,8 +36,8 @@ static inline uint32_t zip_crc(const void *data, size_t bytes)
 
 static inline void zip_put(FILE *f, uint64_t value, int bytes)
 {
-    for (int i = 0; i < bytes; i++) {
-        fputc((int)(value >> 8 * i & 0xff), f);
+    for (int i = 0; i < bytes; i++, value >>= 8) {
+        fputc((int)(value & 0xff), f);
     }
 }
 

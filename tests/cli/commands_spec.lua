@@ -30,6 +30,8 @@ describe("?", function()
         assert.matches("\n  :transpose +A view with two dimensions exchanged", tensor)
         assert.matches("\n  fasc%.op%.matmul +The matrix product", repl("?fasc.op").out)
         assert.matches("\n  layout +string%? \"bhnd\"", repl("?ReadOptions").out)
+        local load = repl("?LoadOptions").out -- its own fields, and those of the class it follows
+        assert.matches("\n  names +string.*\n  layout +string%? ", load)
         assert.matches("\n%%bench EXPR", repl("?").out)
         assert.matches("^x: a number: 5\n", repl("x = 5", "?x").out)
     end)
