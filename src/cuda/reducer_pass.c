@@ -56,7 +56,7 @@ static const sm90_config SM90_TOPK[3] = {
 static const sm90_config SM90_TOPK_MORE[3] = {
     {64, 128, 4, 2, 2, 0, 0}, {128, 128, 4, 2, 2, 0, 0}, {256, 64, 4, 2, 1, 0, 0}};
 static const sm80_config SM80[3] = {{64, 128, 64}, {128, 128, 64}, {256, 64, 32}};
-static const sm80_config SM80_TOPK_MANY[3] = {{64, 64, 64}, {128, 64, 64}, {256, 64, 32}};
+static const sm80_config SM80_TOPK_MORE[3] = {{64, 64, 64}, {128, 64, 64}, {256, 64, 32}};
 static const sm80_config SM80_POOL[3] = {{64, 128, 64}, {128, 128, 32}, {256, 64, 32}};
 
 enum { FEW_SLOTS = 2, MANY_SLOTS = 16 }; /* of top-k */
@@ -85,9 +85,9 @@ static const sm90_config *sm90_of(int size, int32_t reduce, int32_t slots)
 
 static const sm80_config *sm80_of(int size, int32_t reduce, int32_t slots)
 {
-    return reduce == POOL        ? &SM80_POOL[size]
-           : slots == MANY_SLOTS ? &SM80_TOPK_MANY[size]
-                                 : &SM80[size];
+    return reduce == POOL                         ? &SM80_POOL[size]
+           : reduce == TOPK && slots != FEW_SLOTS ? &SM80_TOPK_MORE[size]
+                                                  : &SM80[size];
 }
 
 static void sm90_macros(const sm90_config *c, bool bf16, int32_t reduce, int32_t slots,
