@@ -77,6 +77,7 @@ local fasc = {
     time = timing.time,
     statistics = timing.statistics,
     bench = require "fasc.bench",
+    stats = require "fasc.stats",
 
     is_error = errors.is,
 }
