@@ -1,8 +1,8 @@
 -- stats.lua - what published methods read off attention, each from one or two calls of
 -- fasc.attention and without an N x N matrix unless it says so. p_ij are the probabilities,
 -- i' = i + Nk - Nq a query's place among the keys. Attention is causal unless causal = false; every
--- function takes causal, window, sm_scale, kernel and splits as fasc.attention does. What comes back
--- in float32 is on the inputs' device; picked keys are i32 on the CPU.
+-- function takes causal, window, sm_scale, kernel and splits as fasc.attention does. What comes
+-- back in float32 is on the inputs' device; picked keys are i32 on the CPU.
 local attention = require "fasc.attention"
 local calls = require "fasc.attention_call"
 local create = require "fasc.create"
