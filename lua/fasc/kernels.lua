@@ -1,5 +1,6 @@
 -- kernels.lua - the attention kernels of a device, and how one is chosen by name or configuration.
 local fasc_ffi = require "fasc.ffi"
+local configurations = require "fasc.configurations"
 local devices = require "fasc.device"
 local errors = require "fasc.errors"
 local options = require "fasc.options"
@@ -22,17 +23,10 @@ Kernel.__index = Kernel
 
 local PROBLEM = {dtype = "f16", head_dim = 128, seqlen = 1024}
 
---- What the compiler says of this kernel for a problem: registers, spills, shared memory,
---- occupancy. opts are those of fasc.attention, and the problem's dtype ("f16"), head_dim (128) and
---- seqlen (1024).
----
----     print(fasc.kernels("cuda")[1]:info {head_dim = 64, causal = true, want = {"out", "logits"}})
----@param opts table?
----@return fasc.CompileReport[]
-function Kernel:info(opts)
-    -- These modules need this one.
-    local attention, create = require "fasc.attention", require "fasc.create"
-    local with, problem = {kernel = {name = self.name, arch = self.arch}}, {}
+-- Calls f(q, k, v, options) on tensors of the problem that opts describe, which hold nothing yet.
+local function with_problem(self, opts, f)
+    local create = require "fasc.create" -- it needs this module
+    local with, problem = {}, {}
     for name, default in pairs(PROBLEM) do
         problem[name] = opts and opts[name] or default
     end
@@ -43,15 +37,82 @@ function Kernel:info(opts)
         return create.empty({1, 1, problem.seqlen, problem.head_dim},
             {dtype = problem.dtype, device = self.device})
     end
-    return attention.inspect(tensor(), tensor(), tensor(), with)
+    local q, k, v = tensor(), tensor(), tensor()
+    local ok, result = pcall(f, q, k, v, with)
+    for _, t in ipairs {q, k, v} do
+        t:free()
+    end
+    if not ok then
+        error(result, 0)
+    end
+    return result
+end
+
+--- What the compiler says of this kernel for a problem: registers, spills, shared memory,
+--- occupancy. opts are those of fasc.attention, and the problem's dtype ("f16"), head_dim (128) and
+--- seqlen (1024).
+---
+---     print(fasc.kernels("cuda")[1]:info {head_dim = 64, causal = true, want = {"out", "logits"}})
+---@param opts table?
+---@return fasc.CompileReport[]
+function Kernel:info(opts)
+    return with_problem(self, opts, function(q, k, v, with)
+        with.kernel = {name = self.name, arch = self.arch}
+        return require("fasc.attention").inspect(q, k, v, with)
+    end)
+end
+
+local configurations_metatable = {
+    __tostring = function(list)
+        local lines = {}
+        for i, row in ipairs(list) do
+            lines[i] = row.plan.config
+        end
+        return table.concat(lines, "\n")
+    end,
+}
+
+--- The configurations in which this kernel serves a problem, the library's own choice first. opts
+--- as for kernel:info.
+---
+---     kernels()[1]:configurations {head_dim = 64, want = {"out", "probs"}}
+---@param opts table?
+---@return fasc.Configuration[]
+function Kernel:configurations(opts)
+    return with_problem(self, opts, function(q, k, v, with)
+        local sound = false -- the problem itself, of which the kernel's own choice tells
+        local list = configurations.of(self, function(config)
+            with.kernel = config
+            local ok, plan = pcall(require("fasc.attention").plan, q, k, v, with)
+            if not ok and not (errors.is(plan) and (sound or plan.status == "EUNSUPPORTED")) then
+                error(plan, 0)
+            end
+            sound = true
+            return ok and plan or nil
+        end)
+        return setmetatable(list, configurations_metatable)
+    end)
+end
+
+local function configurations_text(kernel)
+    local list = kernel:configurations()
+    local first = {}
+    for i = 1, math.min(4, #list) do
+        first[i] = ("%dx%d"):format(list[i].plan.block_m, list[i].plan.block_n)
+    end
+    if #list < 2 then
+        return ""
+    end
+    return ("\n%20s block_m x block_n of its %d configurations: %s%s"):format("", #list,
+        table.concat(first, ", "), #list > #first and ", ... (kernel:configurations())" or "")
 end
 
 local list_metatable = {
     __tostring = function(list)
         local lines = {}
         for i, kernel in ipairs(list) do
-            lines[i] = ("%-10s %-9s %s\n%20s %s"):format(kernel.name, kernel.arch, kernel.summary,
-                "", kernel.supports)
+            lines[i] = ("%-10s %-9s %s\n%20s %s%s"):format(kernel.name, kernel.arch,
+                kernel.summary, "", kernel.supports, configurations_text(kernel))
         end
         return table.concat(lines, "\n")
     end,

@@ -3,6 +3,7 @@
 -- the library's own choice; the winner must agree with the reference.
 local attention = require "fasc.attention"
 local calls = require "fasc.attention_call"
+local configurations = require "fasc.configurations"
 local errors = require "fasc.errors"
 local host = require "fasc.host"
 local kernels = require "fasc.kernels"
@@ -15,13 +16,6 @@ local tuned = require "fasc.tuned"
 
 local M = {}
 
--- What a tile, a pipeline and a block may be: those that a kernel does not have, its plan refuses.
-local GRID = {
-    {"block_m", {16, 32, 64, 128, 192, 256}},
-    {"block_n", {16, 32, 48, 64, 80, 96, 112, 128, 160, 176, 192, 256, 512}},
-    {"stages", {1, 2, 3, 4}},
-    {"warps", {1, 2, 3, 4, 8}},
-}
 local FINALISTS, ROUNDS = 3, 5 -- timed again, in turns
 local MARGIN = 0.02 -- by which the library's choice must be beaten to be replaced
 local SHOWN = 12
@@ -58,59 +52,19 @@ local function plan_of(inputs, opts, kernel)
     return ok and plan or nil
 end
 
--- Does the plan have what the configuration asks for?
-local function is_as_asked(plan, config)
-    for _, axis in ipairs(GRID) do
-        local field = axis[1]
-        if config[field] and plan[field] ~= config[field] then
-            return false
-        end
-    end
-    return true
-end
-
--- Adds all configurations of a kernel: those of the grid along what its plan has at all.
-local function add_configurations(list, seen, inputs, opts, kernel)
-    local function add(config)
-        local plan = plan_of(inputs, opts, config)
-        local label = plan and ("%s %s %s"):format(plan.kernel, plan.arch, plan.config)
-        if plan and is_as_asked(plan, config) and not seen[label] then
-            seen[label] = true
-            list[#list + 1] = {config = config, plan = plan}
-        end
-        return plan
-    end
-    local base = add {name = kernel.name, arch = kernel.arch}
-    if not base then
-        return
-    end
-    local function vary(config, axis)
-        while GRID[axis] and base[GRID[axis][1]] == 0 do
-            axis = axis + 1
-        end
-        if not GRID[axis] then
-            add(config)
-            return
-        end
-        for _, value in ipairs(GRID[axis][2]) do
-            local more = with_kernel(config, nil)
-            more[GRID[axis][1]] = value
-            vary(more, axis + 1)
-        end
-    end
-    vary({name = kernel.name, arch = kernel.arch}, 1)
-end
-
 local function candidates(inputs, opts, wanted)
-    local list, seen, names = {}, {}, {}
+    local list, names = {}, {}
+    local function plan(config)
+        return plan_of(inputs, opts, config)
+    end
     for _, kernel in ipairs(kernels.list(inputs.q.device)) do
         names[kernel.name] = true
         local asked = kernel.name ~= "reference"
         for i, name in ipairs(wanted or {}) do
             asked = name == kernel.name or i > 1 and asked
         end
-        if asked then
-            add_configurations(list, seen, inputs, opts, kernel)
+        for _, row in ipairs(asked and configurations.of(kernel, plan) or {}) do
+            list[#list + 1] = row
         end
     end
     for _, name in ipairs(wanted or {}) do

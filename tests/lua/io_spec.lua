@@ -194,6 +194,24 @@ describe("names", function()
             "load: name: must be a string, got 3")
     end)
 
+    it("are gone through with one tensor in memory", function()
+        local large = {}
+        for i = 1, 6 do
+            large["layers." .. i] = fasc.full({1000, 100}, i, {device = "cpu", dtype = "f32"})
+        end
+        fasc.save(at "large.npz", large)
+        for _, t in pairs(large) do
+            t:free()
+        end
+        collectgarbage()
+        local before, sum = fasc.memory("cpu").live, 0
+        for _, t in fasc.open(at "large.npz"):each() do
+            sum = sum + t:max()
+            assert.is_true(fasc.memory("cpu").live - before <= 400000)
+        end
+        assert.equal(21, sum)
+    end)
+
     it("are gone through one tensor at a time", function()
         local seen, last = {}, nil
         for name, t in file:each "layers.*" do

@@ -165,6 +165,28 @@ describe("kernels", function()
         assert.truthy(tostring(list):find("flash", 1, true))
     end)
 
+    it("list their configurations for a problem", function()
+        for _, kernel in ipairs(fasc.kernels(support.device)) do
+            local seen = {}
+            local list = kernel:configurations {dtype = "f16", head_dim = 64, want = {"out", "lse"}}
+            for i, row in ipairs(list) do
+                assert.equal(kernel.name, row.plan.kernel)
+                assert.equal(kernel.arch, row.plan.arch)
+                assert.is_nil(seen[row.plan.config])
+                seen[row.plan.config] = true
+                assert.is_true(i == 1 or row.config.block_m == row.plan.block_m
+                    and row.config.block_n == row.plan.block_n)
+            end
+            assert.is_true(#list >= (kernel.name == "flash" and 3 or 1))
+            assert.equal(#list, select(2, tostring(list):gsub("\n", "")) + 1)
+        end
+        local text = tostring(fasc.kernels(support.device))
+        assert.matches("block_m x block_n of its %d+ configurations: %d+x%d+", text)
+        support.fails("EINVAL", function()
+            fasc.kernels(support.device)[1]:configurations {casual = true}
+        end, "did you mean 'causal'?")
+    end)
+
     it("are chosen by name or configuration, and the plan tells which ran and why", function()
         local q, k, v = support.qkv({1, 1, 1, 64, 64, 64}, "f16")
         for _, name in ipairs(support.kernel_names()) do
