@@ -9,6 +9,7 @@
 --     plot:line({{512, 90}, {8192, 170}}, {color = figure.COLORS[1], label = "flash"})
 --     fig:save "speed.svg"
 local cairo = require "fasc.cairo"
+local cairo_page = require "fasc.cairo_page"
 local errors = require "fasc.errors"
 local options = require "fasc.options"
 local svg = require "fasc.svg"
@@ -143,7 +144,8 @@ function Figure:text(shape)
 end
 
 --- Cells as an image: {x, y, w, h, cols, rows, cells = uint8_t * (row-major numbers of colours),
---- palette = uint8_t * (r, g, b of each)}. The arrays must live until the figure is saved.
+--- palette = uint8_t * (r, g, b of FASC_PALETTE colours)}. The arrays must live until the figure is
+--- saved.
 function Figure:image(shape)
     add(self, "image", shape)
 end
@@ -242,9 +244,9 @@ function Figure:save(path, opts)
     local page = {width = self.width, height = self.height, shapes = self.shapes,
         title = self.title, metadata = opts.metadata}
     if format == "png" then
-        cairo.png(page, path, opts.scale)
+        cairo_page.png(page, path, opts.scale)
     elseif format == "pdf" then
-        cairo.pdf(page, path)
+        cairo_page.pdf(page, path)
     else
         svg.save(page, path)
     end

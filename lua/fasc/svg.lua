@@ -67,13 +67,13 @@ end
 
 -- The image as the bytes of a PNG, one pixel a cell.
 local function png_bytes(s)
-    local rgb = ffi.new("uint8_t[?]", s.cols * s.rows * 3)
-    for i = 0, s.cols * s.rows - 1 do
-        local color = s.palette + 3 * s.cells[i]
-        rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2] = color[0], color[1], color[2]
+    local path, png = os.tmpname(), ffi.new "fasc_png *[1]"
+    local status = C.fasc_png_open(path, s.cols, s.rows, s.palette, 0, nil, png)
+    if status == 0 then
+        local written = C.fasc_png_rows(png[0], s.rows, s.cells)
+        status = C.fasc_png_close(png[0])
+        status = written ~= 0 and written or status
     end
-    local path = os.tmpname()
-    local status = C.fasc_save_png(path, s.cols, s.rows, rgb, 0, nil)
     local file = io.open(path, "rb")
     local bytes = file and file:read "*a"
     if file then
