@@ -23,8 +23,8 @@
 // Shared memory, from a multiple of 1024 on; all operand tiles in panels of 64 columns (128 bytes,
 // swizzled):
 //   Q [panels][BLOCK_M] | K [STAGES][panels][BLOCK_N] | V likewise
-//   | per consumer warp STAGE_PANELS panels of 16 rows: scores, then O, on their way out
-//   | one constant panel (masked, probs) | barriers | tile number
+//   | per consumer warp BATCH panels of 16 rows: scores, then O, on their way out
+//   | barriers | tile number
 //
 // Schedules. OVERLAP, one warpgroup; j is a key tile, time runs to the right, lines run at the same
 // time:
@@ -36,11 +36,11 @@
 // PINGPONG: QK(j), softmax(j), PV(j) in turn; the other warpgroups' products fill the gaps.
 //
 // Scores: a warp scales its 16 x BLOCK_N part of S, packs it, lays it into its own panels
-// (stmatrix) and one lane has TMA store them; two slots, so the store of one tile lasts until after
-// the next. No other warp is waited for. SCORE_STORE_PLAIN copies the panels row by row instead,
-// for rows that a tensor map cannot hold. `logits` goes on above the diagonal: QK and the store,
-// nothing else. `probs` walks the visible keys twice: max and sum, then P = 2^(s c - log2_sum),
-// final when made.
+// (stmatrix) and one lane has TMA store them, in pieces of 256 bytes a row; they are gone before
+// the next tile needs the panels. No other warp is waited for. SCORE_STORE_PLAIN copies them from
+// the panels to rows that start anywhere, which a tensor map cannot hold, in whole 32-byte sectors.
+// `logits` goes on above the diagonal: QK and the store, nothing else. `probs` walks the visible
+// keys twice: max and sum, then P = 2^(s c - log2_sum), final when made.
 //
 // Ideas: FlashAttention-3 (Shah et al., 2024): warp specialization, the overlap, turn-taking
 // warpgroups. NVIDIA's cuDNN frontend (generated sm90 prefill kernels): persistent tiles, exclusive
@@ -86,12 +86,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         if (WANT_OUT) {
             tma_prefetch_map(&p.v_map);
         }
-        if (STORES_BY_TMA) {
+        if (STORES_BY_TMA && p.flash.seqlen_k >= SCORE_COLUMNS) {
             tma_prefetch_map(&p.scores_map);
         }
-    }
-    if (FILL_WARPS && warp == 1) {
-        make_fill_panel(smem, lane);
     }
     __syncthreads();
 

@@ -29,28 +29,27 @@ constexpr int O_REGISTERS = V_COLUMNS / 2;
 constexpr int Q_BYTES = PANELS * BLOCK_M * 128;
 constexpr int KV_BYTES = PANELS * BLOCK_N * 128;
 
-// A warp's panels of scores: BATCH leave together, two batches are on their way.
+// A warp's panels, which scores and O pass through: BATCH leave together.
 constexpr bool STORES = SCORES != FASC_SCORES_NONE;
 constexpr bool STORES_BY_TMA = STORES && SCORE_STORE == FASC_SCORE_STORE_TMA;
 constexpr int SCORE_COLUMNS = SCORES_F32 ? 32 : 64;
 constexpr int SCORE_PANELS = BLOCK_N / SCORE_COLUMNS;
-constexpr int BATCH = SCORE_PANELS % 2 == 0 ? 2 : 1;
-constexpr int STAGE_PANELS = STORES ? 2 * BATCH : 1;
-constexpr int OUT_PANELS = STAGE_PANELS < 2 ? 1 : 2; // those that O passes through
+constexpr int BATCH = STORES && SCORE_PANELS % 2 == 0 ? 2 : 1;
 
 // The shared-memory map, in bytes from its start.
 constexpr int Q_AT = 0;
 constexpr int K_AT = Q_AT + Q_BYTES;
 constexpr int V_AT = K_AT + STAGES * KV_BYTES;
 constexpr int STAGE_AT = V_AT + (WANT_OUT ? STAGES * KV_BYTES : 0);
-constexpr int FILL_AT = STAGE_AT + CONSUMER_WARPS * STAGE_PANELS * PANEL_BYTES;
-constexpr int BARRIERS_AT = FILL_AT + (FILL_WARPS ? PANEL_BYTES : 0);
+constexpr int STAGE_BYTES = FASC_SM90_STAGE_BYTES(BLOCK_N, SCORES, SCORES_F32, SCORE_STORE);
+constexpr int BARRIERS_AT = STAGE_AT + CONSUMER_WARPS * STAGE_BYTES;
 constexpr int TILE_AT = BARRIERS_AT + 8 * (2 + 4 * STAGES);
 constexpr int SMEM_BYTES = TILE_AT + 16;
 
 static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 256 && BLOCK_N % 16 == 0, "tile shape");
 static_assert(!STORES || BLOCK_N % SCORE_COLUMNS == 0, "scores leave in whole panels");
+static_assert(!SCORES_F32 || SCORE_STORE == FASC_SCORE_STORE_TMA, "f32 rows at any address");
 static_assert(SMEM_BYTES <= 232448, "shared memory");
 static_assert(SMEM_BYTES == FASC_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS, SCORES,
-                                                 SCORES_F32, WANT_OUT),
+                                                 SCORES_F32, SCORE_STORE, WANT_OUT),
               "the host's formula");

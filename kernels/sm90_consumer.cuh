@@ -344,7 +344,7 @@ struct Consumer {
         const int row = t.row0 + row0;
         const uint32_t spoilt = MASK == FASC_MASK_BAND && f.banded ? spoilt_rows(o, lse2) : 0;
         scores.drain();
-        store_out(f, t, row, o, scores.panels, lane);
+        store_out(f, t, row, o, scores.batch, lane);
         if (MASK == FASC_MASK_BAND) {
             repair_tile(f, t.batch, t.head, row, spoilt, lse2);
         }
@@ -352,6 +352,7 @@ struct Consumer {
 
     __device__ __forceinline__ void tile(const Tile &t)
     {
+        scores.start();
         RowState r;
         softmax_start(r);
         float o[O_REGISTERS], log2_sum[2];
@@ -409,22 +410,21 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
 {
     const int group = warp / 4;
     const float scale = p.flash.scale;
-    Consumer consumer = {
-        p,
-        p.flash,
-        barriers,
-        Ring<STAGES>(0),
-        Ring<STAGES>(0),
-        {p, smem + STAGE_AT + warp * STAGE_PANELS * PANEL_BYTES, 0, warp * 16, lane},
-        group,
-        lane,
-        warp * 16,
-        wgmma_descriptor(smem + Q_AT + group * 64 * 128, 0),
-        wgmma_descriptor(smem + K_AT, 0),
-        wgmma_descriptor(smem + V_AT, BLOCK_N * 128),
-        fabs_f32(scale),
-        softmax_scale_log2(scale),
-        scale < 0.0f};
+    Consumer consumer = {p,
+                         p.flash,
+                         barriers,
+                         Ring<STAGES>(0),
+                         Ring<STAGES>(0),
+                         {p, smem + STAGE_AT + warp * STAGE_BYTES, warp * 16, lane, 0},
+                         group,
+                         lane,
+                         warp * 16,
+                         wgmma_descriptor(smem + Q_AT + group * 64 * 128, 0),
+                         wgmma_descriptor(smem + K_AT, 0),
+                         wgmma_descriptor(smem + V_AT, BLOCK_N * 128),
+                         fabs_f32(scale),
+                         softmax_scale_log2(scale),
+                         scale < 0.0f};
     if (group == CONSUMERS - 1) {
         turn_pass(group); // the first turn is warpgroup 0's
     }

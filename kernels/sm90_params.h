@@ -11,20 +11,23 @@ typedef struct fasc_tensor_map {
     uint64_t opaque[16];
 } __attribute__((aligned(64))) fasc_tensor_map;
 
-/* Boxes, all with the 128-byte swizzle and dimensions (column, row, head, batch):
- *   q 64 x BLOCK_M    k, v 64 x BLOCK_N    scores 64 x 16 (32 x 16 for f32) */
+/* Boxes, all with the 128-byte swizzle. Dimensions (column, row, head, batch):
+ *   q 64 x BLOCK_M    k, v 64 x BLOCK_N
+ * (column in panel, panel, row, head, batch), with the row's whole panels only:
+ *   scores 64 x BATCH x 16 (32 x BATCH x 16 for f32) */
 typedef struct fasc_flash_sm90_params {
     fasc_tensor_map q_map, k_map, v_map, scores_map;
     fasc_flash_params flash;
     int32_t tiles_m;       /* ceil(seqlen_q / BLOCK_M) */
     int32_t tiles;         /* tiles_m * heads_q * batch */
+    int32_t band_rows;     /* tiles_m or fewer: rows of tiles that are taken over all heads first */
     int32_t *tile_counter; /* zero at launch; NULL = tiles are dealt out in turn */
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
 } fasc_flash_sm90_params;
 
 /* How a block's tiles of scores leave (SCORE_STORE). */
 #define FASC_SCORE_STORE_TMA   0 /* rows and strides that a tensor map can hold */
-#define FASC_SCORE_STORE_PLAIN 1 /* any */
+#define FASC_SCORE_STORE_PLAIN 1 /* rows at any address */
 
 /* How products and softmax take turns (SCHEDULE). */
 #define FASC_SCHEDULE_PINGPONG 0 /* one warpgroup's softmax runs under another's products */
@@ -34,19 +37,22 @@ typedef struct fasc_flash_sm90_params {
 #define FASC_MASK_NONE 0 /* only keys past the end */
 #define FASC_MASK_BAND 1 /* and what is outside i + lo <= j <= i + hi */
 
-/* Shared memory of a block: Q, the stages of K and V, the panels that scores and O pass through,
- * the constant panel of masked and probs, barriers and the tile number. */
-#define FASC_SM90_PANELS(head_dim)           (((head_dim) + 63) / 64)
-#define FASC_SM90_SCORE_PANELS(block_n, f32) ((block_n) / ((f32) ? 32 : 64))
-#define FASC_SM90_BATCH(block_n, f32)        (FASC_SM90_SCORE_PANELS(block_n, f32) % 2 == 0 ? 2 : 1)
-#define FASC_SM90_STAGE_PANELS(scores, block_n, f32)                                               \
-    ((scores) == FASC_SCORES_NONE ? 1 : 2 * FASC_SM90_BATCH(block_n, f32))
-#define FASC_SM90_SMEM_BYTES(head_dim, block_n, stages, consumers, scores, f32, want_out)          \
+/* Panels of 128 bytes of scores that leave together, side by side. */
+#define FASC_SM90_BATCH(scores, block_n, f32)                                                      \
+    ((scores) != FASC_SCORES_NONE && (block_n) / ((f32) ? 32 : 64) % 2 == 0 ? 2 : 1)
+
+/* Shared memory of a block: Q, the stages of K and V, each warp's panels of 16 rows that scores and
+ * O pass through (and 512 bytes behind them for scores in rows at any address), barriers and the
+ * tile number. */
+#define FASC_SM90_PANELS(head_dim) (((head_dim) + 63) / 64)
+#define FASC_SM90_STAGE_BYTES(block_n, scores, f32, store)                                         \
+    (FASC_SM90_BATCH(scores, block_n, f32) * 2048 +                                                \
+     ((scores) != FASC_SCORES_NONE && (store) == FASC_SCORE_STORE_PLAIN ? 512 : 0))
+#define FASC_SM90_SMEM_BYTES(head_dim, block_n, stages, consumers, scores, f32, store, want_out)   \
     (FASC_SM90_PANELS(head_dim) * 128 *                                                            \
          (64 * (consumers) + (block_n) * (stages) * ((want_out) ? 2 : 1)) +                        \
-     4 * (consumers)*FASC_SM90_STAGE_PANELS(scores, block_n, f32) * 2048 +                         \
-     ((scores) == FASC_SCORES_MASKED || (scores) == FASC_SCORES_PROBS ? 2048 : 0) +                \
-     8 * (2 + 4 * (stages)) + 16)
+     4 * (consumers)*FASC_SM90_STAGE_BYTES(block_n, scores, f32, store) + 8 * (2 + 4 * (stages)) + \
+     16)
 
 /* Names that the watchdog reports. */
 #define FASC_BARRIER_Q_FULL  1

@@ -38,14 +38,14 @@ __device__ __forceinline__ void store_out_f32(const fasc_flash_params &f, int64_
 {
 #pragma unroll
     for (int n = 0; n < (V_COLUMNS + 31) / 32; n++) {
-        const uint32_t panel = panels + n % OUT_PANELS * PANEL_BYTES;
+        const uint32_t panel = panels + n % BATCH * PANEL_BYTES;
         float x[16];
 #pragma unroll
         for (int i = 0; i < 16; i++) {
             x[i] = n * 16 + i < O_REGISTERS ? o[n * 16 + i] : 0.0f;
         }
         __syncwarp();
-        store_panel(panel, x, lane);
+        store_panel<1>(panel, 0, x, lane);
         __syncwarp();
         copy_panel((uint32_t *)f.out + at + n * 32 * f.out_stride[3], f.out_stride[2],
                    f.out_stride[3], rows, f.head_dim - n * 32, panel, lane);
@@ -58,7 +58,7 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
 {
 #pragma unroll
     for (int n = 0; n < PANELS; n++) {
-        const uint32_t panel = panels + n % OUT_PANELS * PANEL_BYTES;
+        const uint32_t panel = panels + n % BATCH * PANEL_BYTES;
         uint32_t pairs[16];
 #pragma unroll
         for (int i = 0; i < 16; i++) {
@@ -66,7 +66,7 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
             pairs[i] = from < O_REGISTERS ? pack_16(o[from], o[from + 1]) : 0;
         }
         __syncwarp();
-        store_panel(panel, pairs, lane);
+        store_panel<1>(panel, 0, pairs, lane);
         __syncwarp();
         uint16_t *to = (uint16_t *)f.out + at + n * 64 * f.out_stride[3];
         if (f.out_store == FASC_STORE_SCALAR) {

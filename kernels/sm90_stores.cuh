@@ -1,9 +1,11 @@
 // sm90_stores.cuh - how scores leave a block of flash_sm90: through panels in shared memory, by TMA
 // or by plain copies.
 //
-// TMA writes whole 16-byte chunks, also where a row ends inside one, and what lies behind a row may
-// be the caller's. So the tensor map of the scores holds rows of whole chunks only (their length
-// rounded down), and the chunk in which a row ends is copied by elements.
+// A warp's 16 rows go in batches of two panels (one where BLOCK_N holds no even number), which lie
+// in shared memory row by row, so that TMA sends off 256 bytes of each row together. An H200 takes
+// rows in such pieces at 4.3 TB/s, but in pieces of 128 bytes, the width of one swizzled panel, at
+// 3.7. The tensor map of the scores has the panels' columns as two dimensions: 64, then Nk / 64.
+// Columns behind the last whole panel are copied by element.
 #pragma once
 
 #include "sm90_mbarrier.cuh"
@@ -39,117 +41,161 @@ __device__ __forceinline__ void copy_panel(T *to, int64_t row_stride, int64_t co
     }
 }
 
-// Columns [first, end) of a panel, few of them; lanes run down the rows.
-template <class T>
-__device__ __forceinline__ void copy_columns(T *to, int64_t row_stride, int rows, int first,
-                                             int end, uint32_t panel, int lane)
+// ---- a batch of scores ------------------------------------------------------
+
+template <bool WIDE> struct ScoreElement {
+    typedef uint16_t type;
+};
+template <> struct ScoreElement<true> {
+    typedef uint32_t type;
+};
+typedef ScoreElement<SCORES_F32>::type score_t;
+
+__device__ __forceinline__ score_t *score_at(const fasc_flash_params &f, const Tile &t, int row,
+                                             int column)
 {
-    const int row = lane & (PANEL_ROWS - 1);
-    for (int column = first + lane / PANEL_ROWS; column < end && row < rows; column += 2) {
-        copy_element(to + row * row_stride + column, panel, row, column);
+    return (score_t *)f.scores + t.batch * f.scores_stride[0] + t.head * f.scores_stride[1] +
+           row * f.scores_stride[2] + column * f.scores_stride[3];
+}
+
+// Columns [begin, end) of a batch to memory, lanes running along a row; `column` is the batch's
+// first, (row, column) its place in the tile's head.
+__device__ __forceinline__ void copy_batch(const fasc_flash_params &f, const Tile &t,
+                                           uint32_t batch, int row, int column, int begin, int end,
+                                           int lane)
+{
+    const int rows = min(PANEL_ROWS, f.seqlen_q - row);
+    lane = computed_here(lane);
+#pragma unroll 1
+    for (int r = 0; r < rows; r++) {
+#pragma unroll 1
+        for (int c = begin + lane; c < end; c += 32) {
+            const uint32_t from = batch_chunk<BATCH>(batch, c / SCORE_COLUMNS, r,
+                                                     c % SCORE_COLUMNS * sizeof(score_t) / 16) +
+                                  c * sizeof(score_t) % 16;
+            *score_at(f, t, row + r, column + c) =
+                SCORES_F32 ? (score_t)load_shared_4(from) : (score_t)load_shared_2(from);
+        }
     }
 }
 
-// ---- a panel of scores ------------------------------------------------------
+// ---- rows at any address ----------------------------------------------------
 
-// The columns that the tensor map of the scores holds.
-__device__ __forceinline__ int mapped_columns(const fasc_flash_params &f)
+// Eight 16-bit numbers from the `shift`th of two chunks.
+__device__ __forceinline__ void shifted_chunk(uint32_t (&x)[4], const uint32_t (&low)[4],
+                                              const uint32_t (&high)[4], int shift)
 {
-    return f.seqlen_k & ~(SCORES_F32 ? 3 : 7);
-}
-
-__device__ __forceinline__ int64_t score_at(const fasc_flash_params &f, const Tile &t, int row,
-                                            int column)
-{
-    return t.batch * f.scores_stride[0] + t.head * f.scores_stride[1] + row * f.scores_stride[2] +
-           column * f.scores_stride[3];
-}
-
-// A panel whose first element is (row, column) of the tile's head, by the whole warp.
-__device__ __forceinline__ void copy_scores(const fasc_flash_params &f, const Tile &t,
-                                            uint32_t panel, int row, int column, int lane)
-{
-    const int64_t at = score_at(f, t, row, column);
-    if (SCORES_F32) {
-        copy_panel((uint32_t *)f.scores + at, f.scores_stride[2], f.scores_stride[3],
-                   f.seqlen_q - row, f.seqlen_k - column, panel, lane);
-    } else {
-        copy_panel((uint16_t *)f.scores + at, f.scores_stride[2], f.scores_stride[3],
-                   f.seqlen_q - row, f.seqlen_k - column, panel, lane);
+    uint32_t w[8];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        w[i] = low[i];
+        w[i + 4] = high[i];
     }
-}
-
-// The same of `count` panels side by side, but only what the tensor map does not hold of them.
-__device__ __forceinline__ void copy_row_ends(const fasc_flash_params &f, const Tile &t,
-                                              uint32_t panels, int count, int row, int column,
-                                              int lane)
-{
-    const int first = mapped_columns(f) - column, panel = first / SCORE_COLUMNS;
-    if (first < 0 || panel >= count || mapped_columns(f) == f.seqlen_k) {
-        return;
+#pragma unroll
+    for (int i = 0; i < 6; i++) {
+        w[i] = shift & 4 ? w[i + 2] : w[i];
     }
-    const int64_t at = score_at(f, t, row, column + panel * SCORE_COLUMNS);
-    const int from = first - panel * SCORE_COLUMNS, end = from + f.seqlen_k - mapped_columns(f);
-    if (SCORES_F32) {
-        copy_columns((uint32_t *)f.scores + at, f.scores_stride[2], f.seqlen_q - row, from, end,
-                     panels + panel * PANEL_BYTES, lane);
-    } else {
-        copy_columns((uint16_t *)f.scores + at, f.scores_stride[2], f.seqlen_q - row, from, end,
-                     panels + panel * PANEL_BYTES, lane);
+#pragma unroll
+    for (int i = 0; i < 5; i++) {
+        w[i] = shift & 2 ? w[i + 1] : w[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        x[i] = __funnelshift_r(w[i], w[i + 1], (shift & 1) * 16);
     }
 }
 
 // ---- a consumer warp's tiles of scores --------------------------------------
 
-// The warp's panels: two slots of BATCH. TMA reads one while the warp fills the other.
 struct ScoreStore {
     const fasc_flash_sm90_params &p;
-    uint32_t panels; // in shared memory
-    uint32_t slot;   // the one to be used next
-    int row0, lane;  // first row of the warp within the block's tile
+    uint32_t batch; // the warp's own, in shared memory
+    int row0, lane; // first row of the warp within the block's tile
+    int carried;    // columns of the tile before that wait behind the batch; see copy_shifted
 
-    __device__ __forceinline__ uint32_t begin() const
+    // Before a tile's first scores.
+    __device__ __forceinline__ void start()
     {
-        if (STORES_BY_TMA && lane == 0) {
-            tma_wait_read<1>(); // the batch before the last has left this slot
-        }
-        __syncwarp();
-        return panels + slot * BATCH * PANEL_BYTES;
+        carried = 0;
     }
 
-    // Sends the slot's panels off; `column` is that of the first.
+    // A batch of 16-bit scores whose rows start anywhere, in pieces of 16 bytes: memory takes parts
+    // of its 32-byte sectors slowly. A row's pieces start at the first sector that starts in the
+    // batch; what lies before it, up to 15 columns, is left to the next batch, which is the one to
+    // the left, and waits in two chunks a row behind the batch.
+    __device__ __forceinline__ void copy_shifted(const Tile &t, int row, int column, int end)
+    {
+        constexpr int COLUMNS = BATCH * SCORE_COLUMNS, LANES = 8 * BATCH, CARRY = 16;
+        const uint32_t carry = batch + BATCH * PANEL_BYTES;
+        const int lane = computed_here(this->lane), piece = lane % LANES;
+        const bool leftmost = column == first_key_tile(t) * BLOCK_N;
+        if (carried) {
+            end = COLUMNS + carried;
+        }
+        auto chunk_at = [&](int r, int chunk) {
+            return chunk < LANES ? batch_chunk<BATCH>(batch, chunk / 8, r, chunk % 8)
+                                 : carry + r * 32 + (chunk - LANES) * 16;
+        };
+        int r = lane / LANES;
+        uint16_t *to = (uint16_t *)score_at(p.flash, t, row + r, column);
+#pragma unroll 1
+        for (; r < PANEL_ROWS; r += 32 / LANES, to += 32 / LANES * p.flash.scores_stride[2]) {
+            const int skip = (int)(-((uint64_t)to >> 1)) & (CARRY - 1), at = skip + 8 * piece;
+            uint32_t x[4], low[4], high[4];
+            load_shared_16(low, chunk_at(r, at / 8));
+            load_shared_16(high, chunk_at(r, min(at / 8 + 1, LANES + 1)));
+            shifted_chunk(x, low, high, at & 7);
+            if (row + r >= p.flash.seqlen_q) {
+                continue;
+            }
+            if (at + 8 <= end) {
+                store_global_16(to + at, x);
+            } else {
+                for (int c = at; c < end; c++) {
+                    to[c] = load_shared_2(chunk_at(r, c / 8) + c % 8 * 2);
+                }
+            }
+            for (int c = piece; leftmost && c < min(skip, end); c += LANES) {
+                to[c] = load_shared_2(chunk_at(r, c / 8) + c % 8 * 2);
+            }
+        }
+        __syncwarp();
+        uint32_t x[4];
+        load_shared_16(x, batch_chunk<BATCH>(batch, 0, lane / 2, lane % 2));
+        store_shared_16(carry + lane * 16, x);
+        carried = min(CARRY, carried ? COLUMNS : end);
+    }
+
+    // The batch may be written: what it held has left.
+    __device__ __forceinline__ void begin() const
+    {
+        if (STORES_BY_TMA && lane == 0) {
+            tma_wait_read<0>();
+        }
+        __syncwarp();
+    }
+
+    // Sends the batch off; `column` is its first.
     __device__ __forceinline__ void end(const Tile &t, int column)
     {
-        const uint32_t panel = panels + slot * BATCH * PANEL_BYTES;
-        const int row = t.row0 + row0;
+        constexpr int COLUMNS = BATCH * SCORE_COLUMNS;
+        const int row = t.row0 + row0, left = p.flash.seqlen_k - column;
         if (STORES_BY_TMA) {
             fence_proxy_async();
             __syncwarp();
-            if (lane == 0 && row < p.flash.seqlen_q) {
-                const int columns = mapped_columns(p.flash);
-#pragma unroll
-                for (int n = 0; n < BATCH; n++) {
-                    if (column + n * SCORE_COLUMNS < columns) {
-                        tma_store(&p.scores_map, panel + n * PANEL_BYTES,
-                                  column + n * SCORE_COLUMNS, row, t.head, t.batch, L2_EVICT_FIRST);
-                    }
-                }
-            }
-            if (lane == 0) {
+            if (lane == 0 && row < p.flash.seqlen_q && left >= SCORE_COLUMNS) {
+                tma_store(&p.scores_map, batch, 0, column / SCORE_COLUMNS, row, t.head, t.batch,
+                          L2_EVICT_FIRST);
                 tma_commit();
             }
-            if (column + BATCH * SCORE_COLUMNS > p.flash.seqlen_k) {
-                copy_row_ends(p.flash, t, panel, BATCH, row, column, lane);
+            if (left < COLUMNS) {
+                copy_batch(p.flash, t, batch, row, column, max(left, 0) & -SCORE_COLUMNS, left,
+                           lane);
             }
         } else {
             __syncwarp();
-#pragma unroll
-            for (int n = 0; n < BATCH; n++) {
-                copy_scores(p.flash, t, panel + n * PANEL_BYTES, row, column + n * SCORE_COLUMNS,
-                            lane);
-            }
+            copy_shifted(t, row, column, min(left, COLUMNS));
         }
-        slot ^= 1;
     }
 
     // Stores factor * s as the scores of key tile j.
@@ -157,28 +203,28 @@ struct ScoreStore {
                                           float factor)
     {
 #pragma unroll
-        for (int batch = 0; batch < SCORE_PANELS / BATCH; batch++) {
-            const uint32_t panel = begin();
+        for (int first = 0; first < SCORE_PANELS; first += BATCH) {
+            begin();
 #pragma unroll
             for (int n = 0; n < BATCH; n++) {
-                const int from = (batch * BATCH + n) * SCORE_COLUMNS / 2;
+                const int from = (first + n) * SCORE_COLUMNS / 2;
                 if (SCORES_F32) {
                     float x[16];
 #pragma unroll
                     for (int i = 0; i < 16; i++) {
                         x[i] = s[from + i] * factor;
                     }
-                    store_panel(panel + n * PANEL_BYTES, x, lane);
+                    store_panel<BATCH>(batch, n, x, lane);
                 } else {
                     uint32_t pairs[16];
 #pragma unroll
                     for (int i = 0; i < 16; i++) {
                         pairs[i] = pack_16(s[from + 2 * i] * factor, s[from + 2 * i + 1] * factor);
                     }
-                    store_panel(panel + n * PANEL_BYTES, pairs, lane);
+                    store_panel<BATCH>(batch, n, pairs, lane);
                 }
             }
-            end(t, j * BLOCK_N + batch * BATCH * SCORE_COLUMNS);
+            end(t, j * BLOCK_N + first * SCORE_COLUMNS);
         }
     }
 
@@ -187,23 +233,20 @@ struct ScoreStore {
                                                  const uint32_t (&pairs)[S_REGISTERS / 2])
     {
 #pragma unroll
-        for (int batch = 0; batch < SCORE_PANELS / BATCH; batch++) {
-            const uint32_t panel = begin();
+        for (int first = 0; first < SCORE_PANELS; first += BATCH) {
+            begin();
 #pragma unroll
             for (int n = 0; n < BATCH; n++) {
-                store_panel(panel + n * PANEL_BYTES, pairs + (batch * BATCH + n) * 16, lane);
+                store_panel<BATCH>(batch, n, pairs + (first + n) * 16, lane);
             }
-            end(t, j * BLOCK_N + batch * BATCH * SCORE_COLUMNS);
+            end(t, j * BLOCK_N + first * SCORE_COLUMNS);
         }
     }
 
-    // The panels may be used for something else.
+    // The batch may be used for something else.
     __device__ __forceinline__ void drain() const
     {
-        if (STORES_BY_TMA && lane == 0) {
-            tma_wait_read<0>();
-        }
-        __syncwarp();
+        begin();
     }
 };
 
@@ -214,13 +257,23 @@ constexpr uint32_t FILL_WORD = SCORES == FASC_SCORES_PROBS ? 0u
                                : FASC_BF16                 ? 0xff80ff80u
                                                            : 0xfc00fc00u;
 
-// One warp makes the panel that `fill` stores; a block barrier must follow.
-__device__ __forceinline__ void make_fill_panel(uint32_t smem, int lane)
+// The constant into columns [begin, end) of the rows that are this warp's among FILL_WARPS.
+__device__ __forceinline__ void fill_columns(const fasc_flash_params &f, const Tile &t, int begin,
+                                             int end, int warp, int lane)
 {
-    for (int i = lane; i < PANEL_BYTES / 4; i += 32) {
-        store_shared_4(smem + FILL_AT + 4 * i, FILL_WORD);
+    constexpr int WIDTH = 16 / sizeof(score_t);
+    const uint32_t words[4] = {FILL_WORD, FILL_WORD, FILL_WORD, FILL_WORD};
+    const bool pieces = f.scores_store == FASC_STORE_VECTOR;
+    for (int row = t.row0 + warp; row < min(t.row0 + BLOCK_M, f.seqlen_q); row += FILL_WARPS) {
+        int column = begin + lane * WIDTH; // begin is a multiple of WIDTH
+        for (; pieces && column + WIDTH <= end; column += 32 * WIDTH) {
+            store_global_16(score_at(f, t, row, column), words);
+        }
+        column = (pieces ? max(begin, end / WIDTH * WIDTH) : begin) + lane;
+        for (; column < end; column += 32) {
+            *score_at(f, t, row, column) = (score_t)FILL_WORD;
+        }
     }
-    fence_proxy_async();
 }
 
 // Warp `warp` of FILL_WARPS: stores the constant to key tiles that no row of a block's tile sees.
@@ -228,7 +281,6 @@ __device__ __forceinline__ void fill(const fasc_flash_sm90_params &p, uint32_t s
                                      Barriers barriers, int warp, int lane)
 {
     const fasc_flash_params &f = p.flash;
-    const uint32_t panel = smem + FILL_AT;
     uint32_t q_parity = 0;
     while (true) {
         mbarrier_wait(barriers.q_full(), q_parity, FASC_BARRIER_Q_FULL, p.watchdog);
@@ -242,32 +294,7 @@ __device__ __forceinline__ void fill(const fasc_flash_sm90_params &p, uint32_t s
             mbarrier_arrive(barriers.q_empty());
         }
         Tile t = tile_at(p, index);
-        const int key_tiles = (f.seqlen_k + BLOCK_N - 1) / BLOCK_N;
-        for (int j = 0; j < key_tiles; j++) {
-            if (j >= t.begin && j < t.end) {
-                j = t.end - 1;
-                continue;
-            }
-            for (int row = t.row0 + warp * PANEL_ROWS; row < min(t.row0 + BLOCK_M, f.seqlen_q);
-                 row += FILL_WARPS * PANEL_ROWS) {
-                for (int column = j * BLOCK_N; column < min((j + 1) * BLOCK_N, f.seqlen_k);
-                     column += SCORE_COLUMNS) {
-                    if (!STORES_BY_TMA) {
-                        copy_scores(f, t, panel, row, column, lane);
-                        continue;
-                    }
-                    if (lane == 0 && column < mapped_columns(f)) {
-                        tma_store(&p.scores_map, panel, column, row, t.head, t.batch,
-                                  L2_EVICT_FIRST);
-                        tma_commit();
-                        tma_wait_read<4>(); // leave the engine room for the producer's loads
-                    }
-                    copy_row_ends(f, t, panel, 1, row, column, lane);
-                }
-            }
-        }
-    }
-    if (STORES_BY_TMA && lane == 0) {
-        tma_wait_all();
+        fill_columns(f, t, 0, min(t.begin * BLOCK_N, f.seqlen_k), warp, lane);
+        fill_columns(f, t, min(t.end * BLOCK_N, f.seqlen_k), f.seqlen_k, warp, lane);
     }
 }

@@ -46,16 +46,20 @@ __device__ __forceinline__ int band_edge(int64_t edge)
     return (int)max(-far, min(edge, far));
 }
 
-// Tile number `index`. Heads go in sections whose K and V share the L2 cache; within a section, the
-// rows that see most keys (the last ones) come first, over all its heads.
+// Tile number `index`. Rows that see most keys (the last ones) come first: in so many bands, each
+// over all heads; within a band, heads go in sections whose K and V share the L2 cache.
 __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int index)
 {
     const fasc_flash_params &f = p.flash;
-    int section = index / (f.section * p.tiles_m);
-    int rest = index - section * f.section * p.tiles_m;
-    int heads = min(f.section, f.batch * f.heads_q - section * f.section);
-    int row_tile = rest / heads;
-    int head = section * f.section + rest - row_tile * heads;
+    const int all_heads = f.batch * f.heads_q;
+    const int band = index / (p.band_rows * all_heads);
+    const int rows = min(p.band_rows, p.tiles_m - band * p.band_rows);
+    const int in_band = index - band * p.band_rows * all_heads;
+    const int section = in_band / (f.section * rows);
+    const int heads = min(f.section, all_heads - section * f.section);
+    const int rest = in_band - section * f.section * rows;
+    const int row_tile = band * p.band_rows + rest / heads;
+    const int head = section * f.section + rest % heads;
     Tile t;
     t.batch = head / f.heads_q;
     t.head = head - t.batch * f.heads_q;

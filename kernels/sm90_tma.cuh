@@ -1,4 +1,4 @@
-// sm90_tma.cuh - Hopper's copy engine (TMA): whole boxes of a 4-D tensor between global and shared
+// sm90_tma.cuh - Hopper's copy engine (TMA): whole boxes of a tensor between global and shared
 // memory.
 //
 // A tensor map, made by the host, holds base, shape, strides, box and swizzle. A load zero-fills
@@ -36,12 +36,13 @@ __device__ __forceinline__ void tma_load(uint32_t smem, const fasc_tensor_map *m
                  : "memory");
 }
 
+// A map of five dimensions.
 __device__ __forceinline__ void tma_store(const fasc_tensor_map *map, uint32_t smem, int c0, int c1,
-                                          int c2, int c3, uint64_t policy)
+                                          int c2, int c3, int c4, uint64_t policy)
 {
-    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group.L2::cache_hint "
-                 "[%0, {%2, %3, %4, %5}], [%1], %6;\n" ::"l"(map),
-                 "r"(smem), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "l"(policy)
+    asm volatile("cp.async.bulk.tensor.5d.global.shared::cta.tile.bulk_group.L2::cache_hint "
+                 "[%0, {%2, %3, %4, %5, %6}], [%1], %7;\n" ::"l"(map),
+                 "r"(smem), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "l"(policy)
                  : "memory");
 }
 

@@ -32,20 +32,31 @@ static const fasc_sm90_variant VARIANT[] = {
 };
 enum { O_UNMASKED = 1, O = 6, ALL = sizeof VARIANT / sizeof *VARIANT };
 
+/* How scores are stored: the ways that a launch with scores is compiled for. */
+typedef struct fasc_sm90_store {
+    int32_t store; /* FASC_SCORE_STORE_... */
+    bool f32;
+} fasc_sm90_store;
+
+static const fasc_sm90_store STORE[] = {
+    {FASC_SCORE_STORE_TMA, false}, {FASC_SCORE_STORE_TMA, true}, {FASC_SCORE_STORE_PLAIN, false}};
+enum { STORES = sizeof STORE / sizeof *STORE };
+
 typedef struct fasc_sm90_config {
     int32_t head_dim, block_n, stages, consumers, schedule; /* the kernel's macros */
     int32_t variants;                                       /* the first so many of VARIANT */
+    int32_t stores;                                         /* the first so many of STORE */
     double cost; /* of a query row and a key, against the head_dim's other rows; measured */
 } fasc_sm90_config;
 
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Measured:
  * results/hopper_log.md. */
 static const fasc_sm90_config CONFIG[] = {
-    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O, 0.82},
-    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, 1.0},
-    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0.95},
-    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, 1.0},
-    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, 1.0},
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O, STORES, 0.82},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0},
+    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0},
+    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0},
 };
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
@@ -54,22 +65,26 @@ static int32_t block_m_of(const fasc_sm90_config *c)
     return 64 * c->consumers;
 }
 
-static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v, bool bf16,
-                      char *macros, size_t room)
+static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v,
+                      const fasc_sm90_store *store, bool bf16, char *macros, size_t room)
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_N=%d STAGES=%d CONSUMERS=%d SCHEDULE=%d MASK=%d "
-             "SCORES=%d SCORES_F32=0 SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d",
+             "SCORES=%d SCORES_F32=%d SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d",
              bf16, c->head_dim, c->block_n, c->stages, c->consumers, c->schedule, v->mask,
-             v->scores, FASC_SCORE_STORE_TMA, v->want_out, v->want_stats);
+             v->scores, store->f32, store->store, v->want_out, v->want_stats);
 }
 
 bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
 {
-    for (int n = 0; n < CONFIG_COUNT; i -= 2 * CONFIG[n++].variants) {
-        if (i < 2 * CONFIG[n].variants) {
-            macros_of(&CONFIG[n], &VARIANT[i / 2], i % 2, macros, room);
-            return true;
+    for (int n = 0; n < CONFIG_COUNT; n++) {
+        for (int v = 0; v < CONFIG[n].variants; v++) {
+            const int32_t stores = VARIANT[v].scores == FASC_SCORES_NONE ? 1 : CONFIG[n].stores;
+            if (i < 2 * stores) {
+                macros_of(&CONFIG[n], &VARIANT[v], &STORE[i / 2], i % 2, macros, room);
+                return true;
+            }
+            i -= 2 * stores;
         }
     }
     return false;
@@ -95,12 +110,29 @@ static int32_t variant_of(const fasc_problem *problem, const fasc_flash_pass *pa
     return i;
 }
 
+/* The index of the way in which a pass stores scores; STORES if there is none. */
+static int32_t store_of(const fasc_flash_pass *pass)
+{
+    const fasc_tensor *to = pass->to;
+    if (!to) {
+        return 0;
+    }
+    const int32_t store =
+        fasc_tensor_map_can(to, to->shape[3]) ? FASC_SCORE_STORE_TMA : FASC_SCORE_STORE_PLAIN;
+    int32_t i = 0;
+    while (i < STORES && (STORE[i].store != store || STORE[i].f32 != (to->dtype == FASC_F32))) {
+        i++;
+    }
+    return i;
+}
+
 /* Whether a configuration is compiled for all passes of the problem. */
 static bool is_compiled(const fasc_sm90_config *c, const fasc_problem *problem)
 {
     fasc_flash_pass pass;
     for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
-        if (variant_of(problem, &pass) >= c->variants) {
+        if (variant_of(problem, &pass) >= c->variants ||
+            (pass.to && store_of(&pass) >= c->stores)) {
             return false;
         }
     }
@@ -160,13 +192,6 @@ static const fasc_sm90_config *choose(const fasc_cuda_device *d, const fasc_prob
     return best;
 }
 
-/* The columns of scores that fill whole 16-byte chunks, which is what their map holds: see
- * sm90_stores.cuh. */
-static int64_t mapped_columns(const fasc_tensor *scores)
-{
-    return scores->shape[3] / 8 * 8;
-}
-
 /* Whether the copy engine can read t, in place or after a copy. */
 static bool loads(const fasc_tensor *t)
 {
@@ -177,14 +202,12 @@ static bool can_store_scores(const fasc_problem *problem, char *why, size_t room
 {
     fasc_flash_pass pass;
     for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
-        if (pass.to && pass.to->dtype == FASC_F32) {
-            snprintf(why, room, "stores scores in q's dtype, not in f32");
+        if (pass.to && pass.to->stride[3] != 1 && pass.to->shape[3] > 1) {
+            snprintf(why, room, "stores scores whose rows have no gaps");
             return false;
         }
-        if (pass.to && !fasc_tensor_map_can(pass.to, mapped_columns(pass.to))) {
-            snprintf(why, room,
-                     "stores scores of at least 8 columns whose rows start at multiples of 16 "
-                     "bytes and have no gaps");
+        if (store_of(&pass) == STORES) {
+            snprintf(why, room, "stores scores in f32 only in rows at multiples of 16 bytes");
             return false;
         }
     }
@@ -249,12 +272,13 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     plan->threads = 128 * (c->consumers + 1);
     plan->workspace_bytes = workspace > 0 ? (int64_t)workspace + FASC_CUDA_ALIGN : 0;
     fasc_flash_pass pass;
-    bool stores = fasc_flash_pass_at(problem, 0, &pass) && pass.to;
+    const bool stores = fasc_flash_pass_at(problem, 0, &pass) && pass.to;
+    const bool by_tma = stores && STORE[store_of(&pass)].store == FASC_SCORE_STORE_TMA;
     snprintf(plan->config, sizeof plan->config,
              "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s%s", block_m_of(c),
              c->block_n, c->head_dim, c->stages, c->consumers,
              c->schedule == FASC_SCHEDULE_OVERLAP ? "overlap" : "pingpong",
-             stores ? "; scores by TMA" : "");
+             by_tma ? "; scores by TMA" : "");
     fasc_flash_describe(problem, plan);
     return FASC_OK;
 }
@@ -264,16 +288,17 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
                                   char *macros, size_t room)
 {
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, pass)];
+    const fasc_sm90_store *store = &STORE[store_of(pass)];
     int64_t tiles = tiles_of(problem, c);
-    macros_of(c, v, problem->dtype == FASC_BF16, macros, room);
-    return (fasc_cuda_launch){.source = "kernels/flash_sm90.cu",
-                              .macros = macros,
-                              .entry = "flash_sm90",
-                              .blocks = tiles < d->units ? tiles : d->units,
-                              .threads = 128 * (c->consumers + 1),
-                              .smem = (size_t)FASC_SM90_SMEM_BYTES(c->head_dim, c->block_n,
-                                                                   c->stages, c->consumers,
-                                                                   v->scores, false, v->want_out)};
+    macros_of(c, v, store, problem->dtype == FASC_BF16, macros, room);
+    return (fasc_cuda_launch){
+        .source = "kernels/flash_sm90.cu",
+        .macros = macros,
+        .entry = "flash_sm90",
+        .blocks = tiles < d->units ? tiles : d->units,
+        .threads = 128 * (c->consumers + 1),
+        .smem = (size_t)FASC_SM90_SMEM_BYTES(c->head_dim, c->block_n, c->stages, c->consumers,
+                                             v->scores, store->f32, store->store, v->want_out)};
 }
 
 static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -302,16 +327,23 @@ static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *
     if (status == FASC_OK && p->flash.out) {
         status = fasc_tensor_map_make(&inputs->v, columns, c->block_n, &p->v_map);
     }
-    if (status == FASC_OK && pass->to) {
-        status = fasc_tensor_map_make(pass->to, mapped_columns(pass->to), 16, &p->scores_map);
+    if (status == FASC_OK && pass->to && STORE[store_of(pass)].store == FASC_SCORE_STORE_TMA) {
+        const int32_t batch = FASC_SM90_BATCH(pass->scores, c->block_n, STORE[store_of(pass)].f32);
+        status = fasc_tensor_map_make_panels(pass->to, batch, 16, &p->scores_map);
     }
     return status;
 }
 
 /* Heads that are worked on together. Reading K and V of few at a time leaves L2 to the scores on
- * their way out; where a band makes tiles differ, a few heads more even them out. */
-static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem)
+ * their way out; where a band makes tiles differ, more heads even them out: a few, or all where
+ * their K and V leave enough of L2. */
+static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem, bool stores)
 {
+    const int64_t heads = problem->batch * problem->heads_q;
+    const int64_t bytes = heads / problem->group * problem->seqlen_k * problem->head_dim * 2 * 2;
+    if (problem->banded && bytes <= d->l2_bytes / 3 * (stores ? 1 : 2)) {
+        return (int32_t)heads;
+    }
     const int32_t few = (problem->banded ? 4 : 1) * (int32_t)problem->group;
     int32_t fit = fasc_flash_section(d, problem);
     return fit < few ? fit : few;
@@ -324,9 +356,10 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     const fasc_problem *problem = call->problem;
     fasc_cuda_launch launch = launch_of(call->d, problem, c, pass, macros, sizeof macros);
     fasc_flash_sm90_params p = {.flash = fasc_flash_params_of(problem, inputs, pass)};
-    p.flash.section = section_of(call->d, problem);
+    p.flash.section = section_of(call->d, problem, pass->to != NULL);
     p.tiles_m = (int32_t)tiles_m(problem, c);
     p.tiles = (int32_t)tiles_of(problem, c);
+    p.band_rows = p.tiles_m;
     fasc_status status = maps_of(problem, c, inputs, pass, &p);
     if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
         p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
@@ -354,9 +387,10 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .name = "flash",
     .arch = "sm_90a",
     .summary = "Hopper's wgmma and TMA, scores stored behind the next product",
-    .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no "
-                "mask tensor; scores in q's dtype, rows at multiples of 16 bytes; out, lse, "
-                "row_max, logits, masked, probs",
+    .supports =
+        "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no "
+        "mask tensor; scores in q's dtype, or in f32 in rows at multiples of 16 bytes; out, lse, "
+        "row_max, logits, masked, probs",
     .block_m = true,
     .block_n = true,
     .stages = true,

@@ -52,34 +52,62 @@ static fasc_status encoder(fasc_encode *encode)
     return FASC_OK;
 }
 
-fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t box_rows,
-                                 fasc_tensor_map *map)
+/* Makes a map of `rank` dimensions, the innermost first; stride in bytes, of all but the innermost.
+ */
+static fasc_status make(const fasc_tensor *t, cuuint32_t rank, const cuuint64_t *shape,
+                        const cuuint64_t *stride, const cuuint32_t *box, fasc_tensor_map *map)
 {
+    const cuuint32_t step[5] = {1, 1, 1, 1, 1};
     fasc_encode encode = NULL;
     fasc_status status = encoder(&encode);
     if (status != FASC_OK) {
         return status;
     }
-    const cuuint32_t box[4] = {64, (cuuint32_t)box_rows, 1, 1};
-    const cuuint32_t step[4] = {1, 1, 1, 1};
-    cuuint64_t shape[4] = {(cuuint64_t)columns}, stride[3];
-    for (int i = 0; i < 3; i++) { /* from the innermost out: row, head, batch */
-        int dimension = 2 - i;
-        int64_t bytes = t->stride[dimension] * (int64_t)fasc_cuda_dtype_size(t->dtype);
-        shape[1 + i] = (cuuint64_t)t->shape[dimension];
-        stride[i] = t->shape[dimension] > 1 ? (cuuint64_t)bytes : 16;
-    }
-    CUtensorMapDataType type =
-        t->dtype == FASC_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    CUresult result = encode((CUtensorMap *)map, type, 4, t->data, shape, stride, box, step,
+    CUtensorMapDataType type = t->dtype == FASC_F32    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+                               : t->dtype == FASC_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                                       : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    CUresult result = encode((CUtensorMap *)map, type, rank, t->data, shape, stride, box, step,
                              CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result != CUDA_SUCCESS) {
         return fasc_fail(FASC_EDEVICE,
                          "cuda: cuTensorMapEncodeTiled refused %lld x %lld x %lld x %lld elements "
-                         "in boxes of %d x 64: error %d",
+                         "in boxes of %d x %d: error %d",
                          (long long)t->shape[0], (long long)t->shape[1], (long long)t->shape[2],
-                         (long long)columns, box_rows, (int)result);
+                         (long long)t->shape[3], (int)box[1], (int)box[0], (int)result);
     }
     return FASC_OK;
+}
+
+/* Shape and strides of rows, heads and batch, from the innermost out. */
+static void outer(const fasc_tensor *t, cuuint64_t *shape, cuuint64_t *stride)
+{
+    for (int i = 0; i < 3; i++) {
+        int dimension = 2 - i;
+        int64_t bytes = t->stride[dimension] * (int64_t)fasc_cuda_dtype_size(t->dtype);
+        shape[i] = (cuuint64_t)t->shape[dimension];
+        stride[i] = t->shape[dimension] > 1 ? (cuuint64_t)bytes : 16;
+    }
+}
+
+fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t box_rows,
+                                 fasc_tensor_map *map)
+{
+    const cuuint32_t box[4] = {64, (cuuint32_t)box_rows, 1, 1};
+    cuuint64_t shape[4] = {(cuuint64_t)columns}, stride[3];
+    outer(t, shape + 1, stride);
+    return make(t, 4, shape, stride, box, map);
+}
+
+fasc_status fasc_tensor_map_make_panels(const fasc_tensor *t, int32_t panels, int32_t box_rows,
+                                        fasc_tensor_map *map)
+{
+    const int64_t width = 128 / (int64_t)fasc_cuda_dtype_size(t->dtype);
+    const cuuint32_t box[5] = {(cuuint32_t)width, (cuuint32_t)panels, (cuuint32_t)box_rows, 1, 1};
+    cuuint64_t shape[5] = {(cuuint64_t)width, (cuuint64_t)(t->shape[3] / width)}, stride[4] = {128};
+    if (shape[1] == 0) {
+        return FASC_OK; /* nothing that a map could hold */
+    }
+    outer(t, shape + 2, stride + 1);
+    return make(t, 5, shape, stride, box, map);
 }

@@ -15,4 +15,10 @@ bool fasc_tensor_map_can(const fasc_tensor *t, int64_t columns);
 fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t box_rows,
                                  fasc_tensor_map *map);
 
+/* The same for stores of rows of panels, 128 bytes wide: five dimensions, the columns of a panel
+ * and the panels of a row apart, in boxes of box_rows rows of `panels` panels. The map holds each
+ * row's whole panels; it stays as it is where there are none. */
+fasc_status fasc_tensor_map_make_panels(const fasc_tensor *t, int32_t panels, int32_t box_rows,
+                                        fasc_tensor_map *map);
+
 #endif
