@@ -17,10 +17,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (int64_t n = blockIdx.x; n < p.chunk.heads * p.chunk.rows; n += gridDim.x) {
         RowOf row = row_of(p, n / p.chunk.rows, n % p.chunk.rows);
         KeyRange keys = visible_keys(p.lo, p.hi, p.seqlen_k, row.i);
-        int64_t start = row_start(p.masked, row);
+        RowStore to = row_store(p.masked, row);
         for (int64_t j = threadIdx.x * GROUP; j < p.seqlen_k; j += THREADS * GROUP) {
             if (j + GROUP <= keys.begin || j >= keys.end) {
-                store_group<true>(p.masked, start, j, p.seqlen_k, hidden);
+                store_group<true>(p.masked, to, j, p.seqlen_k, hidden);
                 continue;
             }
             if (j >= keys.begin && j + GROUP <= keys.end) {
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #pragma unroll 1
             for (int64_t i = j; i < min(j + GROUP, p.seqlen_k); i++) {
                 if (i < keys.begin || i >= keys.end) {
-                    store_element(p.masked, start + i * p.masked.stride[3], -INFINITY_F32);
+                    store_element(p.masked, to.start + i * p.masked.stride[3], -INFINITY_F32);
                 }
             }
         }

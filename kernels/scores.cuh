@@ -59,39 +59,49 @@ template <bool STREAMED> __device__ __forceinline__ void store_quarter(char *to,
     }
 }
 
-// Stores a group that begins at key j: whole, in 16-byte pieces, where the row allows it.
-template <bool STREAMED>
-__device__ __forceinline__ void store_group(const fasc_matrix_params &m, int64_t row, int64_t j,
-                                            int64_t seqlen_k, const Group &g)
+// A row of a matrix that groups are stored to.
+struct RowStore {
+    int64_t start; // its element 0
+    bool whole;    // groups in 16-byte pieces
+};
+
+__device__ __forceinline__ RowStore row_store(const fasc_matrix_params &m, const RowOf &row)
 {
-    int size = m.dtype == FASC_DTYPE_F32 ? 4 : 2;
-    char *to = (char *)m.data + (row + j * m.stride[3]) * size;
-    if (m.stride[3] == 1 && j + GROUP <= seqlen_k && ((uint64_t)to & 15) == 0) {
-        Quarter h;
-        if (m.dtype == FASC_DTYPE_F32) {
+    int64_t start = row_start(m, row);
+    uint64_t at = (uint64_t)m.data + start * (m.dtype == FASC_DTYPE_F32 ? 4 : 2);
+    return {start, m.stride[3] == 1 && (at & 15) == 0};
+}
+
+// Stores a group that begins at key j, of a row of seqlen_k keys.
+template <bool STREAMED, class Key>
+__device__ __forceinline__ void store_group(const fasc_matrix_params &m, const RowStore &row, Key j,
+                                            Key seqlen_k, const Group &g)
+{
+    Quarter h;
+    if (!row.whole || j + GROUP > seqlen_k) {
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    h.x[i] = float_bits(g.x[4 * half + i]);
-                }
-                store_quarter<STREAMED>(to + 16 * half, h);
+        for (int i = 0; i < GROUP; i++) {
+            if (j + i < seqlen_k) {
+                store_element(m, row.start + (j + i) * m.stride[3], g.x[i]);
             }
-            return;
         }
+    } else if (m.dtype == FASC_DTYPE_F32) {
+        char *to = (char *)((f32 *)m.data + row.start + j);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                h.x[i] = float_bits(g.x[4 * half + i]);
+            }
+            store_quarter<STREAMED>(to + 16 * half, h);
+        }
+    } else {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             h.x[i] = m.dtype == FASC_DTYPE_F16 ? f32x2_to_f16x2(g.x[2 * i], g.x[2 * i + 1])
                                                : f32x2_to_bf16x2(g.x[2 * i], g.x[2 * i + 1]);
         }
-        store_quarter<STREAMED>(to, h);
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < GROUP; i++) {
-        if (j + i < seqlen_k) {
-            store_element(m, row + (j + i) * m.stride[3], g.x[i]);
-        }
+        store_quarter<STREAMED>((char *)((uint16_t *)m.data + row.start + j), h);
     }
 }
 

@@ -16,11 +16,20 @@
 #include "mask.cuh"
 #include "scores.cuh"
 
+// Numbers of keys: rows that fit in registers are short.
+#if ITEMS
+typedef int Key;
+#else
+typedef int64_t Key;
+#endif
+
 // What the threads of a row know of it.
 struct Row {
     RowOf at;
+    Key seqlen, begin, end; // keys; visible ones, as far as the band goes
     KeyRange keys;
-    int64_t mask, logits, masked, probs, weights; // where the row begins in each
+    int64_t mask; // where the row begins in the mask tensor
+    RowStore logits, masked, probs, weights;
     const float *s;
 };
 
@@ -35,57 +44,58 @@ __device__ __forceinline__ void load_four(const float *from, float *x)
 
 // The logits of a group, -inf beyond the row's end. Loads come apart from what is done with the
 // numbers, all of them first: a load behind a store waits for what is stored.
-__device__ __forceinline__ void load_group(const fasc_attention_params &p, const Row &row,
-                                           int64_t j, Group &g)
+__device__ __forceinline__ void load_group(const Row &row, Key j, Group &g)
 {
-    if (j + GROUP <= p.seqlen_k) {
+    if (j + GROUP <= row.seqlen) {
         load_four(row.s + j, g.x);
         load_four(row.s + j + 4, g.x + 4);
     } else {
 #pragma unroll
         for (int i = 0; i < GROUP; i++) {
-            g.x[i] = j + i < p.seqlen_k ? *(const volatile float *)(row.s + j + i) : -INFINITY_F32;
+            g.x[i] = j + i < row.seqlen ? *(const volatile float *)(row.s + j + i) : -INFINITY_F32;
         }
     }
 }
 
 // Makes scores of logits: -inf where a key is not visible, more or less by a mask tensor. `store`:
 // this is the first time, so logits and masked scores leave from here.
-__device__ __forceinline__ void mask_group(const fasc_attention_params &p, const Row &row,
-                                           int64_t j, Group &g, bool store)
+__device__ __forceinline__ void mask_group(const fasc_attention_params &p, const Row &row, Key j,
+                                           Group &g, bool store)
 {
     if (store && p.logits.data) {
-        store_group<true>(p.logits, row.logits, j, p.seqlen_k, g);
+        store_group<true>(p.logits, row.logits, j, row.seqlen, g);
     }
-    if (MASK || j < row.keys.begin || j + GROUP > row.keys.end) {
+    if (MASK || j < row.begin || j + GROUP > row.end) {
 #pragma unroll
         for (int i = 0; i < GROUP; i++) {
 #if MASK
             g.x[i] = masked_score(p.mask, row.keys, row.mask, j + i, g.x[i]);
 #else
-            g.x[i] = j + i < row.keys.begin || j + i >= row.keys.end ? -INFINITY_F32 : g.x[i];
+            g.x[i] = j + i < row.begin || j + i >= row.end ? -INFINITY_F32 : g.x[i];
 #endif
         }
     }
     if (store && p.masked.data) {
-        store_group<true>(p.masked, row.masked, j, p.seqlen_k, g);
+        store_group<true>(p.masked, row.masked, j, row.seqlen, g);
     }
 }
 
-__device__ __forceinline__ void store_weights(const fasc_attention_params &p, const Row &row,
-                                              int64_t j, Group g, float lse)
+// lse2: the row's LSE in powers of two. ODD: it is no finite number, and what is hidden must be
+// told apart.
+template <bool ODD>
+__device__ __forceinline__ void store_weights(const fasc_attention_params &p, const Row &row, Key j,
+                                              Group g, float lse2)
 {
-    float lse_log2 = lse * LOG2_E;
 #pragma unroll
     for (int i = 0; i < GROUP; i++) {
-        g.x[i] =
-            g.x[i] == -INFINITY_F32 ? 0.0f : exp2_subnormal(fma_f32(g.x[i], LOG2_E, -lse_log2));
+        bool hidden = ODD && g.x[i] == -INFINITY_F32;
+        g.x[i] = hidden ? 0.0f : exp2_subnormal(fma_f32(g.x[i], LOG2_E, -lse2));
     }
     if (p.probs.data) {
-        store_group<true>(p.probs, row.probs, j, p.seqlen_k, g);
+        store_group<true>(p.probs, row.probs, j, row.seqlen, g);
     }
     if (p.weights.data) {
-        store_group<false>(p.weights, row.weights, j, p.seqlen_k, g);
+        store_group<false>(p.weights, row.weights, j, row.seqlen, g);
     }
 }
 
@@ -98,26 +108,40 @@ __device__ __forceinline__ float group_max(const Group &g, float largest)
     return largest;
 }
 
-// Sum of e^(x - largest); 0 where nothing is visible.
-__device__ __forceinline__ float group_sum(const Group &g, float largest)
+// What exponents are taken against: the maximum in powers of two, rounded once; 0 where nothing is
+// visible, so that -inf stays what it is.
+__device__ __forceinline__ float offset_of(float largest)
+{
+    return largest == -INFINITY_F32 ? 0.0f : __fmul_rn(largest, LOG2_E);
+}
+
+// Sum of 2^(x log2 e - offset).
+__device__ __forceinline__ float group_sum(const Group &g, float offset)
 {
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < GROUP; i++) {
-        sum += g.x[i] == -INFINITY_F32 ? 0.0f : exp2_approx((g.x[i] - largest) * LOG2_E);
+        sum += exp2_approx(fma_f32(g.x[i], LOG2_E, -offset));
     }
     return sum;
 }
 
-__device__ __forceinline__ float lse_of(float largest, float sum)
+// A sum against the maximum `largest`, against another offset.
+__device__ __forceinline__ float rescaled(float sum, float largest, float offset)
 {
-    return largest == -INFINITY_F32 ? largest : largest + LN_2 * log2_approx(sum);
+    return largest == -INFINITY_F32 ? 0.0f : sum * exp2_approx(offset_of(largest) - offset);
+}
+
+// LSE in powers of two.
+__device__ __forceinline__ float lse2_of(float largest, float sum)
+{
+    return largest == -INFINITY_F32 ? largest : offset_of(largest) + log2_approx(sum);
 }
 
 // Where a thread's group `i` begins.
-__device__ __forceinline__ int64_t place_of(int thread, int i)
+__device__ __forceinline__ Key place_of(int thread, int i)
 {
-    return (int64_t)(i * THREADS + thread) * GROUP;
+    return (Key)(i * THREADS + thread) * GROUP;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
@@ -132,13 +156,16 @@ extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
     int64_t head = n / p.chunk.rows, r = n % p.chunk.rows;
     Row row;
     row.at = row_of(p, head, r);
+    row.seqlen = (Key)p.seqlen_k;
     row.keys = visible_keys(p.lo, p.hi, p.seqlen_k, row.at.i);
+    row.begin = (Key)min(row.keys.begin, p.seqlen_k);
+    row.end = (Key)max(row.keys.end, (int64_t)0);
     row.mask = row_start(p.mask, row.at);
-    row.logits = row_start(p.logits, row.at);
-    row.masked = row_start(p.masked, row.at);
-    row.probs = row_start(p.probs, row.at);
+    row.logits = row_store(p.logits, row.at);
+    row.masked = row_store(p.masked, row.at);
+    row.probs = row_store(p.probs, row.at);
+    row.weights = row_store(p.weights, {0, head, r});
     row.s = p.s + n * p.s_pitch;
-    row.weights = head * p.weights.stride[1] + r * p.weights.stride[2];
     bool weights = p.weights.data || p.probs.data;
     float largest = -INFINITY_F32, sum = 0.0f;
 
@@ -146,85 +173,85 @@ extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
     Group g[ITEMS];
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-        load_group(p, row, place_of(thread, i), g[i]);
+        load_group(row, place_of(thread, i), g[i]);
     }
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-        int64_t j = place_of(thread, i);
-        if (j < p.seqlen_k) {
+        Key j = place_of(thread, i);
+        if (j < row.seqlen) {
             mask_group(p, row, j, g[i], true);
             largest = group_max(g[i], largest);
         }
     }
     largest = block_max<THREADS>(largest, room);
+    float offset = offset_of(largest);
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
-        sum += place_of(thread, i) < p.seqlen_k ? group_sum(g[i], largest) : 0.0f;
+        sum += place_of(thread, i) < row.seqlen ? group_sum(g[i], offset) : 0.0f;
     }
-    sum = block_sum<THREADS>(sum, room);
-    float lse = lse_of(largest, sum);
+    float lse2 = lse2_of(largest, block_sum<THREADS>(sum, room));
     if (weights) {
 #pragma unroll
         for (int i = 0; i < ITEMS; i++) {
-            int64_t j = place_of(thread, i);
-            if (j < p.seqlen_k) {
-                store_weights(p, row, j, g[i], lse);
+            Key j = place_of(thread, i);
+            if (j < row.seqlen && fabs_f32(lse2) < INFINITY_F32) {
+                store_weights<false>(p, row, j, g[i], lse2);
+            } else if (j < row.seqlen) {
+                store_weights<true>(p, row, j, g[i], lse2);
             }
         }
     }
 #else
     constexpr int AHEAD = 4; // groups on the way at a time
 #pragma unroll 1
-    for (int64_t start = 0; start < p.seqlen_k; start += AHEAD * THREADS * GROUP) {
+    for (Key start = 0; start < row.seqlen; start += AHEAD * THREADS * GROUP) {
         Group g[AHEAD];
         float next = largest, more = 0.0f;
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
-            load_group(p, row, start + place_of(thread, i), g[i]);
+            load_group(row, start + place_of(thread, i), g[i]);
         }
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
-            int64_t j = start + place_of(thread, i);
-            if (j < p.seqlen_k) {
+            Key j = start + place_of(thread, i);
+            if (j < row.seqlen) {
                 mask_group(p, row, j, g[i], true);
                 next = group_max(g[i], next);
             }
         }
+        float offset = offset_of(next);
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
-            more += start + place_of(thread, i) < p.seqlen_k ? group_sum(g[i], next) : 0.0f;
+            more += start + place_of(thread, i) < row.seqlen ? group_sum(g[i], offset) : 0.0f;
         }
-        float carried =
-            largest == -INFINITY_F32 ? 0.0f : sum * exp2_approx((largest - next) * LOG2_E);
-        sum = carried + more;
+        sum = rescaled(sum, largest, offset) + more;
         largest = next;
     }
     float mine = largest;
     largest = block_max<THREADS>(largest, room);
-    sum = mine == -INFINITY_F32 ? 0.0f : sum * exp2_approx((mine - largest) * LOG2_E);
-    sum = block_sum<THREADS>(sum, room);
-    float lse = lse_of(largest, sum);
+    sum = rescaled(sum, mine, offset_of(largest));
+    float lse2 = lse2_of(largest, block_sum<THREADS>(sum, room));
     if (weights) {
 #pragma unroll 1
-        for (int64_t start = 0; start < p.seqlen_k; start += AHEAD * THREADS * GROUP) {
+        for (Key start = 0; start < row.seqlen; start += AHEAD * THREADS * GROUP) {
             Group g[AHEAD];
 #pragma unroll
             for (int i = 0; i < AHEAD; i++) {
-                load_group(p, row, start + place_of(thread, i), g[i]);
+                load_group(row, start + place_of(thread, i), g[i]);
             }
 #pragma unroll
             for (int i = 0; i < AHEAD; i++) {
-                int64_t j = start + place_of(thread, i);
-                if (j < p.seqlen_k) {
+                Key j = start + place_of(thread, i);
+                if (j < row.seqlen) {
                     mask_group(p, row, j, g[i], false);
-                    store_weights(p, row, j, g[i], lse);
+                    store_weights<true>(p, row, j, g[i], lse2);
                 }
             }
         }
     }
 #endif
     if (thread == 0) {
-        store_row(p.lse, row.at, lse);
+        store_row(p.lse, row.at, lse2 * LN_2);
         store_row(p.row_max, row.at, largest);
     }
 }
