@@ -1,15 +1,17 @@
 // repair.cu - rows of O that a matrix product spoilt. A product over all keys multiplies hidden
 // pairs too, with weight 0, and 0 * NaN or 0 * inf in V is NaN: rows that do not see that key must
-// not see its NaN. Rows whose output is finite are right; the others are summed again over the keys
-// that they see.
+// not see its NaN. Rows whose output is finite are right; the others are worked out again, plainly,
+// over the keys that they see.
 //
-// A warp looks at ROWS rows, lanes along head_dim; blocks of 4 warps. Reads `weights` and `out` of
-// the chunk.
+// A warp looks at ROWS rows of the whole problem, lanes along head_dim; blocks of 4 warps. Reads
+// `out` and `lse`.
 //
-// Macros: ELEMENT (f16, bf16, f32): the dtype of v and of the weights.
+// Macros: ELEMENT (f16, bf16, f32): the dtype of q, k and v.
 
 #include "mask.cuh"
 #include "scores.cuh"
+
+constexpr int ROWS = 8, COLUMNS = 8; // columns of O a lane at a time
 
 __device__ __forceinline__ float load_out(const fasc_matrix_params &m, int64_t at)
 {
@@ -18,27 +20,60 @@ __device__ __forceinline__ float load_out(const fasc_matrix_params &m, int64_t a
                                         : to_float(((const f16 *)m.data)[at]);
 }
 
-constexpr int ROWS = 8;
-
-// Sums row r of the chunk's head `head` again.
-__device__ __forceinline__ void repair_row(const fasc_attention_params &p, int64_t head, int64_t r)
+__device__ __forceinline__ const ELEMENT *head_of(const fasc_matrix_params &m, int64_t b, int64_t h)
 {
-    RowOf row = row_of(p, head, r);
+    return (const ELEMENT *)m.data + b * m.stride[0] + h * m.stride[1];
+}
+
+// scale q . k, the same in every lane.
+__device__ __forceinline__ float logit(const fasc_attention_params &p, const ELEMENT *q,
+                                       const ELEMENT *k)
+{
+    float dot = 0.0f;
+    for (int64_t d = threadIdx.x % 32; d < p.head_dim; d += 32) {
+        dot = fma_f32(to_float(q[d * p.q.stride[3]]), to_float(k[d * p.k.stride[3]]), dot);
+    }
+    return p.scale * warp_sum(dot);
+}
+
+// Works out O of a row again.
+__device__ __noinline__ void repair_row(const fasc_attention_params &p, RowOf row)
+{
     KeyRange keys = visible_keys(p.lo, p.hi, p.seqlen_k, row.i);
     int64_t out = row_start(p.out, row), mask = row_start(p.mask, row);
-    const ELEMENT *weight =
-        (const ELEMENT *)p.weights.data + head * p.weights.stride[1] + r * p.weights.stride[2];
-    const ELEMENT *v =
-        (const ELEMENT *)p.v.data + row.b * p.v.stride[0] + row.h / p.group * p.v.stride[1];
-    for (int64_t d = threadIdx.x % 32; d < p.head_dim; d += 32) {
-        float sum = 0.0f;
+    float lse =
+        p.lse.data[row.b * p.lse.stride[0] + row.h * p.lse.stride[1] + row.i * p.lse.stride[2]];
+    float lse2 = lse * LOG2_E;
+    const ELEMENT *q = head_of(p.q, row.b, row.h) + row.i * p.q.stride[2];
+    const ELEMENT *k = head_of(p.k, row.b, row.h / p.group);
+    const ELEMENT *v = head_of(p.v, row.b, row.h / p.group);
+    for (int64_t first = threadIdx.x % 32; first - threadIdx.x % 32 < p.head_dim;
+         first += 32 * COLUMNS) {
+        float sum[COLUMNS] = {};
+#pragma unroll 1
         for (int64_t j = keys.begin; j < keys.end; j++) {
-            if (is_visible(p.mask, keys, mask, j)) {
-                float x = to_float(v[j * p.v.stride[2] + d * p.v.stride[3]]);
-                sum = fma_f32(to_float(weight[j]), x, sum);
+            if (!is_visible(p.mask, keys, mask, j)) {
+                continue;
+            }
+            float score = masked_score(p.mask, keys, mask, j, logit(p, q, k + j * p.k.stride[2]));
+            float weight =
+                lse == -INFINITY_F32 ? 0.0f : exp2_subnormal(fma_f32(score, LOG2_E, -lse2));
+#pragma unroll
+            for (int i = 0; i < COLUMNS; i++) {
+                int64_t d = first + 32 * i;
+                if (d < p.head_dim) {
+                    float x = to_float(v[j * p.v.stride[2] + d * p.v.stride[3]]);
+                    sum[i] = fma_f32(weight, x, sum[i]);
+                }
             }
         }
-        store_element(p.out, out + d * p.out.stride[3], sum);
+#pragma unroll
+        for (int i = 0; i < COLUMNS; i++) {
+            int64_t d = first + 32 * i;
+            if (d < p.head_dim) {
+                store_element(p.out, out + d * p.out.stride[3], sum[i]);
+            }
+        }
     }
 }
 
@@ -74,6 +109,6 @@ extern "C" __global__ void __launch_bounds__(128)
     while (rows) {
         int64_t n = first + __ffs(rows) - 1;
         rows &= rows - 1;
-        repair_row(p, n / p.chunk.rows, n % p.chunk.rows);
+        repair_row(p, row_of(p, n / p.chunk.rows, n % p.chunk.rows));
     }
 }

@@ -80,16 +80,23 @@ __device__ __forceinline__ void mask_group(const fasc_attention_params &p, const
     }
 }
 
+// Wanted, and in a dtype that holds numbers below 2^-126.
+__device__ __forceinline__ bool is_finer_than_f16(const fasc_matrix_params &m)
+{
+    return m.data && m.dtype != FASC_DTYPE_F16;
+}
+
 // lse2: the row's LSE in powers of two. ODD: it is no finite number, and what is hidden must be
-// told apart.
-template <bool ODD>
+// told apart. TINY: weights below 2^-126 count, since they are not stored in f16 alone.
+template <bool ODD, bool TINY>
 __device__ __forceinline__ void store_weights(const fasc_attention_params &p, const Row &row, Key j,
                                               Group g, float lse2)
 {
 #pragma unroll
     for (int i = 0; i < GROUP; i++) {
         bool hidden = ODD && g.x[i] == -INFINITY_F32;
-        g.x[i] = hidden ? 0.0f : exp2_subnormal(fma_f32(g.x[i], LOG2_E, -lse2));
+        float x = fma_f32(g.x[i], LOG2_E, -lse2);
+        g.x[i] = hidden ? 0.0f : TINY ? exp2_subnormal(x) : exp2_approx(x);
     }
     if (p.probs.data) {
         store_group<true>(p.probs, row.probs, j, row.seqlen, g);
@@ -144,13 +151,19 @@ __device__ __forceinline__ Key place_of(int thread, int i)
     return (Key)(i * THREADS + thread) * GROUP;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
+// Half of the warps that a multiprocessor holds; where a thread has more in its registers, fewer.
+constexpr int BLOCKS = ITEMS == 1 || ITEMS == 2 ? 1024 / (THREADS * ROWS) : 1;
+
+extern "C" __global__ void __launch_bounds__(THREADS *ROWS, BLOCKS)
     softmax_rows(const __grid_constant__ fasc_attention_params p)
 {
     __shared__ float room[32];
     const int thread = threadIdx.x % THREADS; // of the row
-    const int64_t n = (int64_t)blockIdx.x * ROWS + threadIdx.x / THREADS;
-    if (ROWS > 1 && n >= p.chunk.heads * p.chunk.rows) {
+    // The last rows first: what the first product has just written is still in L2, and the second
+    // begins with the rows that leave here last.
+    const int64_t n =
+        p.chunk.heads * p.chunk.rows - 1 - ((int64_t)blockIdx.x * ROWS + threadIdx.x / THREADS);
+    if (ROWS > 1 && n < 0) {
         return;
     }
     int64_t head = n / p.chunk.rows, r = n % p.chunk.rows;
@@ -191,13 +204,17 @@ extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
     }
     float lse2 = lse2_of(largest, block_sum<THREADS>(sum, room));
     if (weights) {
+        bool odd = !(fabs_f32(lse2) < INFINITY_F32);
+        bool tiny = is_finer_than_f16(p.weights) || is_finer_than_f16(p.probs);
 #pragma unroll
         for (int i = 0; i < ITEMS; i++) {
             Key j = place_of(thread, i);
-            if (j < row.seqlen && fabs_f32(lse2) < INFINITY_F32) {
-                store_weights<false>(p, row, j, g[i], lse2);
+            if (j < row.seqlen && odd) {
+                store_weights<true, true>(p, row, j, g[i], lse2);
+            } else if (j < row.seqlen && tiny) {
+                store_weights<false, true>(p, row, j, g[i], lse2);
             } else if (j < row.seqlen) {
-                store_weights<true>(p, row, j, g[i], lse2);
+                store_weights<false, false>(p, row, j, g[i], lse2);
             }
         }
     }
@@ -244,7 +261,7 @@ extern "C" __global__ void __launch_bounds__(THREADS *ROWS, 1)
                 Key j = start + place_of(thread, i);
                 if (j < row.seqlen) {
                     mask_group(p, row, j, g[i], false);
-                    store_weights<true>(p, row, j, g[i], lse2);
+                    store_weights<true, true>(p, row, j, g[i], lse2);
                 }
             }
         }

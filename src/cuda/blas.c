@@ -211,14 +211,18 @@ static fasc_status run_chunk(state *s)
     if (status == FASC_OK && problem->args->out) {
         status = product_pv(s, chunk);
     }
-    return status == FASC_OK && l->repair ? launch(s, fasc_blas_repair(problem, chunk)) : status;
+    return status;
+}
+
+static fasc_chunk_params whole(const fasc_problem *problem)
+{
+    return (fasc_chunk_params){0, problem->batch * problem->heads_q, 0, problem->seqlen_q};
 }
 
 static fasc_status run_direct(state *s)
 {
     const fasc_problem *problem = s->call->problem;
-    s->params.chunk =
-        (fasc_chunk_params){0, problem->batch * problem->heads_q, 0, problem->seqlen_q};
+    s->params.chunk = whole(problem);
     heads c = heads_of(s->layout.direct, 1);
     fasc_status status = product_qk(s, &s->params.chunk, &c);
     return status == FASC_OK && s->layout.hide ? launch(s, fasc_blas_hide(s->call->d, problem))
@@ -236,7 +240,8 @@ static fasc_status run_chunks(state *s)
             return fasc_fail(FASC_ECANCELED, "attention: canceled");
         }
     }
-    return FASC_OK;
+    s->params.chunk = whole(s->call->problem);
+    return s->layout.repair ? launch(s, fasc_blas_repair(s->call->problem)) : FASC_OK;
 }
 
 /* ---- operands
@@ -277,6 +282,12 @@ static void set_params(state *s)
         for (int i = 0; i < 4 && t[n]->data; i++) {
             m[n]->stride[i] = t[n]->stride[i];
         }
+    }
+    if (s->layout.lse != SIZE_MAX) {
+        const fasc_problem *problem = s->call->problem;
+        s->params.lse = (fasc_rows_params){
+            .data = (float *)(void *)(s->call->workspace + s->layout.lse),
+            .stride = {problem->heads_q * problem->seqlen_q, problem->seqlen_q, 1}};
     }
 }
 
@@ -320,7 +331,7 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     } else if (softmax && index-- == 0) {
         *stage = fasc_blas_softmax(problem, &l, &chunk);
     } else if (l.repair && index-- == 0) {
-        *stage = fasc_blas_repair(problem, &chunk);
+        *stage = fasc_blas_repair(problem);
     } else {
         return fasc_statistics_stage(problem, &chunk, index, stage);
     }

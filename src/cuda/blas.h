@@ -21,9 +21,10 @@ typedef struct fasc_blas_layout {
     bool repair;           /* hidden pairs exist, so rows with a spoilt output are redone */
     fasc_cuda_chunk chunk;
     int64_t s_pitch, p_pitch; /* elements */
-    size_t s, p;              /* the same where P takes S's place, row by row */
-    size_t q, k, v;           /* contiguous copies of inputs that cuBLAS cannot read as they lie */
-    size_t out;               /* contiguous output, where cuBLAS cannot write out as it lies */
+    size_t lse;     /* (B, Hq, Nq), where rows may need repair and the caller wants no LSE */
+    size_t s, p;    /* the same where P takes S's place, row by row */
+    size_t q, k, v; /* contiguous copies of inputs that cuBLAS cannot read as they lie */
+    size_t out;     /* contiguous output, where cuBLAS cannot write out as it lies */
     size_t statistics;
     size_t bytes;
     fasc_blas_softmax_config softmax;
@@ -40,7 +41,7 @@ fasc_status fasc_blas_run(const fasc_cuda_call *call);
 /* Launches beside cuBLAS's own: the softmax, the repair, the hiding. */
 fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_layout *layout,
                                   const fasc_chunk_params *chunk);
-fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem, const fasc_chunk_params *chunk);
+fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem);
 fasc_cuda_stage fasc_blas_hide(const fasc_cuda_device *d, const fasc_problem *problem);
 
 #endif

@@ -67,20 +67,20 @@ static fasc_blas_softmax_config choose_softmax(int64_t seqlen_k)
     return (fasc_blas_softmax_config){256, 1, 0};
 }
 
-/* As much of S as stays in L2, where that is enough for the second product to fill the device; else
- * much more, which costs memory traffic but few and long launches. Measured on an H200. */
+/* Few and long launches cost less than what a chunk in L2 saves: the more rows the better, within
+ * reason. Measured on an H200. */
 static int64_t rows_at_a_time(const fasc_cuda_device *d, int64_t pitch)
 {
-    const int64_t row = pitch * (int64_t)sizeof(float), enough = 8192, most = (int64_t)512 << 20;
-    int64_t in_l2 = d->l2_bytes / 20 * 11 / row;
-    return in_l2 >= enough ? in_l2 : most / row;
+    const int64_t most = (int64_t)1 << 30, share = d->memory_bytes / 16;
+    return (most < share ? most : share) / (pitch * (int64_t)sizeof(float));
 }
 
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                      int64_t rows)
 {
     const fasc_attention_args *args = problem->args;
-    fasc_blas_layout l = {.direct = direct_output(problem), .s = NOWHERE, .p = NOWHERE};
+    fasc_blas_layout l = {
+        .direct = direct_output(problem), .lse = NOWHERE, .s = NOWHERE, .p = NOWHERE};
     size_t size = fasc_cuda_dtype_size(problem->dtype);
     l.bytes = fasc_cuda_aligned(fasc_cublas_workspace(d));
     l.q = place_copy(&l.bytes, args->q);
@@ -109,6 +109,10 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     }
     l.statistics = place(&l.bytes, fasc_statistics_workspace(problem, held));
     l.repair = args->out && (problem->banded || problem->mask_data);
+    if (l.repair && !args->lse) {
+        int64_t all_rows = problem->batch * problem->heads_q * problem->seqlen_q;
+        l.lse = place(&l.bytes, (size_t)all_rows * sizeof(float));
+    }
     return l;
 }
 
@@ -173,15 +177,15 @@ fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_l
     return stage;
 }
 
-fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem, const fasc_chunk_params *chunk)
+fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem)
 {
     enum { WARPS = 4, ROWS = 8 };
     fasc_cuda_stage stage;
+    int64_t rows = problem->batch * problem->heads_q * problem->seqlen_q;
     snprintf(stage.macros, sizeof stage.macros, "ELEMENT=%s", fasc_cuda_dtype_name(problem->dtype));
     stage.launch = (fasc_cuda_launch){.source = "kernels/repair.cu",
                                       .entry = "repair_rows",
-                                      .blocks = (chunk->heads * chunk->rows + WARPS * ROWS - 1) /
-                                                (WARPS * ROWS),
+                                      .blocks = (rows + WARPS * ROWS - 1) / (WARPS * ROWS),
                                       .threads = 32 * WARPS};
     return stage;
 }

@@ -22,7 +22,7 @@ typedef struct fasc_cuda_device {
     char arch[16]; /* what kernels are compiled for: "sm_90a" */
     int compute;   /* 90 */
     int units, threads_per_unit;
-    int64_t l2_bytes, smem_per_block, smem_per_unit;
+    int64_t l2_bytes, smem_per_block, smem_per_unit, memory_bytes;
     cudaStream_t stream; /* orders all work that names no other */
     cudaEvent_t link;    /* stream.c */
     fasc_cuda_pool *pool;

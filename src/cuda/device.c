@@ -95,6 +95,15 @@ static fasc_status read_properties(fasc_cuda_device *d)
     return FASC_OK;
 }
 
+static fasc_status read_memory(fasc_cuda_device *d)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+    fasc_status status =
+        fasc_cuda_check(d, cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
+    d->memory_bytes = (int64_t)total_bytes;
+    return status;
+}
+
 static fasc_status make_parts(fasc_cuda_device *d)
 {
     /* An ordinary stream: work on the legacy default stream and on this one wait for one another,
@@ -124,6 +133,9 @@ fasc_status fasc_cuda_open(fasc_device *device)
     fasc_status status = read_properties(d);
     if (status == FASC_OK) {
         status = fasc_cuda_check(d, cudaSetDevice(d->ordinal), "cudaSetDevice");
+    }
+    if (status == FASC_OK) {
+        status = read_memory(d);
     }
     if (status == FASC_OK) {
         status = make_parts(d);
