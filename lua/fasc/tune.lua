@@ -17,6 +17,7 @@ local tuned = require "fasc.tuned"
 local M = {}
 
 local FINALISTS, ROUNDS = 3, 5 -- timed again, in turns
+local BUSY = 1.3 -- between the rounds of one configuration: then nothing can be told apart
 local MARGIN = 0.02 -- by which the library's choice must be beaten to be replaced
 local SHOWN = 12
 
@@ -101,7 +102,7 @@ local function time_all(list, make, seconds)
                 min_samples = 3})
         end)
         if ok then
-            row.median = result.median
+            row.time = result.p5
         elseif errors.is(result) and result.status ~= "ECANCELED" then
             row.failed = result.message -- it does not compile, or not fit
         else
@@ -113,25 +114,24 @@ local function time_all(list, make, seconds)
 end
 
 local function by_time(a, b)
-    return (a.median or math.huge) < (b.median or math.huge)
+    return (a.time or math.huge) < (b.time or math.huge)
 end
 
 -- The fastest again beside the library's choice, in turns, so that what disturbs one disturbs all.
+-- Whatever else runs can only make a call slower: the best of the rounds' 5th percentiles is what
+-- the configuration itself takes.
 local function final(list, default, seconds)
     local runners = {default}
     for i = 1, math.min(FINALISTS, #list) do
-        runners[#runners + 1] = list[i].median and list[i] or nil
+        runners[#runners + 1] = list[i].time and list[i] or nil
     end
-    local samples = {}
     for _ = 1, ROUNDS do
-        for i, row in ipairs(runners) do
-            samples[i] = samples[i] or {}
-            table.insert(samples[i], timing.time(row.op, {max_seconds = seconds,
-                warmup_seconds = seconds / 20, min_samples = 3}).median)
+        for _, row in ipairs(runners) do
+            local t = timing.time(row.op, {max_seconds = seconds, warmup_seconds = seconds / 20,
+                min_samples = 3})
+            row.time = math.min(row.time or math.huge, t.p5)
+            row.slowest = math.max(row.slowest or 0, t.p5)
         end
-    end
-    for i, row in ipairs(runners) do
-        row.median = timing.statistics(samples[i]).median
     end
 end
 
@@ -139,7 +139,7 @@ end
 
 --- What fasc.tune found; tostring shows the table.
 ---@class fasc.Tuning
----@field rows table[]  {config, plan, median, share, failed}, the fastest first
+---@field rows table[]  {config, plan, time, share, failed}, the fastest first; seconds of a call
 ---@field best table    the row of the winner
 ---@field default table the row of the library's choice
 ---@field key string    the kind of problem that the winner is kept for
@@ -151,14 +151,14 @@ function Tuning:__tostring()
     local lines = {}
     local list = tables.new({
         {title = "kernel", align = "left", width = 9},
-        {title = "configuration", align = "left", width = 44}, {title = "median", width = 9},
+        {title = "configuration", align = "left", width = 44}, {title = "time", width = 9},
         {title = "share", width = 6}, {title = "", align = "left"},
     }, "text", function(line) lines[#lines + 1] = line end)
     list:titles()
     for i, row in ipairs(self.rows) do
         if i <= SHOWN or row == self.default then
             list:row {row.plan.kernel, row.plan.config,
-                row.median and report.time(row.median) or "-",
+                row.time and report.time(row.time) or "-",
                 row.share and ("%.2f"):format(row.share) or "-",
                 row == self.default and "the library's choice" or row.failed or ""}
         end
@@ -166,8 +166,12 @@ function Tuning:__tostring()
     if #self.rows > SHOWN then
         lines[#lines + 1] = ("%d configurations were timed"):format(#self.rows)
     end
+    local d = self.default
+    lines[#lines + 1] = d.slowest > BUSY * d.time
+        and ("The machine is busy: the library's choice took %s in one round, %s in another.")
+            :format(report.time(d.time), report.time(d.slowest)) or nil
     lines[#lines + 1] = self.best == self.default
-        and ("Nothing beats the library's choice by %d%%."):format(100 * MARGIN)
+        and ("Nothing beats the library's choice by %d%% for certain."):format(100 * MARGIN)
         or ("Best: %s %s, %.2f of the time of the library's choice%s."):format(
             self.best.plan.kernel, self.best.plan.config, self.best.share,
             self.checked and ", agrees with the reference" or "")
@@ -182,7 +186,7 @@ end
 ---@return string path
 function Tuning:save()
     self.path = tuned.keep(self.key, {kernel = self.best.config, share = self.best.share,
-        median = self.best.median})
+        time = self.best.time})
     return self.path
 end
 
@@ -190,7 +194,9 @@ end
 -- not agree say so.
 local function find_best(rows, default, check)
     for _, row in ipairs(rows) do
-        if row == default or not row.median or row.share > 1 - MARGIN then
+        local unsettled = default.slowest > BUSY * default.time
+            or row.slowest and row.slowest > BUSY * row.time
+        if row == default or not row.time or unsettled or row.share > 1 - MARGIN then
             return default
         elseif check then
             row.op:run()
@@ -260,7 +266,7 @@ function M.tune(q, k, v, opts)
     final(rows, default, own.max_seconds)
     table.sort(rows, by_time)
     for _, row in ipairs(rows) do
-        row.share = row.median and row.median / default.median
+        row.share = row.time and row.time / default.time
     end
     local result = setmetatable({rows = rows, default = default, checked = own.check,
         best = find_best(rows, default, own.check), key = tuned.key(first)}, Tuning)

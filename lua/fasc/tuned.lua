@@ -156,7 +156,7 @@ local function write(path, all)
     for i, key in ipairs(keys) do
         local e = all[key]
         ordered[i] = {key, json.object {{"kernel", e.kernel}, {"share", e.share},
-            {"median", e.median}, {"date", e.date}, {"version", e.version}}}
+            {"time", e.time}, {"date", e.date}, {"version", e.version}}}
     end
     local fresh = path .. ".new"
     local file, message = io.open(fresh, "w")
@@ -173,7 +173,7 @@ end
 
 --- Keeps a configuration for the kind of problem that a key names, in place of an older one.
 ---@param key string
----@param entry {kernel: fasc.KernelConfig, share: number, median: number}
+---@param entry {kernel: fasc.KernelConfig, share: number, time: number}
 ---@return string path
 function M.keep(key, entry)
     local path = M.path()

@@ -50,7 +50,7 @@ describe("fasc.tune", function()
             assert.is_nil(seen[label])
             seen[label] = true
             assert.equal("flash", row.plan.kernel)
-            assert.is_true(i == 1 or not row.median or row.median >= t.rows[i - 1].median)
+            assert.is_true(i == 1 or not row.time or row.time >= t.rows[i - 1].time)
             default = default + (row == t.default and 1 or 0)
         end
         assert.equal(1, default)
@@ -83,7 +83,7 @@ describe("a configuration that was kept", function()
 
     -- As if this had won, whatever the clock says.
     local function keep(config)
-        t.best = {config = config, share = 0.5, median = 1e-3}
+        t.best = {config = config, share = 0.5, time = 1e-3}
         assert.equal(at "config/fasc/tuned.json", t:save())
     end
 
@@ -125,7 +125,7 @@ describe("a configuration that was kept", function()
     it("is kept beside others", function()
         keep {name = "naive"}
         local other = quick {causal = false, kernels = {"blas"}}
-        other.best = {config = {name = "naive"}, share = 0.9, median = 1}
+        other.best = {config = {name = "naive"}, share = 0.9, time = 1}
         other:save()
         local file = assert(io.open(at "config/fasc/tuned.json"))
         local stored = json.decode(file:read "*a")
