@@ -552,6 +552,8 @@ typedef struct fasc_timing_options {
     double warmup_seconds; /* 0 = 0.05 */
     double max_seconds;    /* stop sampling after this long; 0 = 2 */
     double target_rse;     /* stop when the median's relative standard error is below; 0 = 0.005 */
+    double rest_seconds;   /* a device that holds its clock down rests this long, and the samples
+                              since it was last asked are taken again; 0 = they are kept */
     uint8_t *marks;        /* NULL, or room for capacity: each sample's sum of fasc_throttle */
 } fasc_timing_options;
 
@@ -561,7 +563,8 @@ typedef struct fasc_timing {
     int32_t batch;                          /* calls in each sample */
     int32_t converged;                      /* 1: stopped because target_rse was reached */
     int32_t throttled;                      /* samples taken while the clock was held down */
-    int32_t throttle;                       /* why: sum of fasc_throttle */
+    int32_t discarded;                      /* such samples that were taken again, after a rest */
+    int32_t throttle;                       /* why: sum of fasc_throttle, the discarded's too */
     double min, median, mean, p5, p95, max; /* seconds of one call */
     double rse;                             /* relative standard error of the median */
     double host_overhead; /* seconds the host spends in one call of a GPU operation */

@@ -103,11 +103,9 @@ fasc_status fasc_timing_defaults(const fasc_timing_options *options, fasc_timing
     const struct {
         const char *name;
         double value;
-    } number[] = {{"warmup_seconds", o.warmup_seconds},
-                  {"max_seconds", o.max_seconds},
-                  {"target_rse", o.target_rse},
-                  {"min_samples", o.min_samples},
-                  {"max_samples", o.max_samples}};
+    } number[] = {{"warmup_seconds", o.warmup_seconds}, {"max_seconds", o.max_seconds},
+                  {"target_rse", o.target_rse},         {"rest_seconds", o.rest_seconds},
+                  {"min_samples", o.min_samples},       {"max_samples", o.max_samples}};
     for (size_t i = 0; i < sizeof number / sizeof *number; i++) {
         if (!isfinite(number[i].value) || number[i].value < 0) {
             return fasc_fail(FASC_EINVAL, "time: options: %s %g is not a number >= 0",
@@ -140,10 +138,12 @@ fasc_status fasc_timing_defaults(const fasc_timing_options *options, fasc_timing
 typedef struct watch {
     bool silent;   /* it tells nothing */
     double next;   /* when to ask again */
-    int32_t count; /* readings so far; one column of each of the numbers */
+    int32_t count; /* readings so far, of `room`; one column of each of the numbers */
+    int32_t room;
     double *clock, *power, *temperature;
-    uint8_t *marks; /* of each sample, as far as they are marked */
-    int32_t marked; /* samples */
+    uint8_t *marks;                   /* of each sample, as far as they are marked */
+    int32_t discarded, discarded_for; /* samples that were taken again, and what throttled them */
+    int32_t marked;                   /* samples */
 } watch;
 
 /* The calls of an operation, whose arguments may take turns. */
@@ -238,19 +238,48 @@ static fasc_status choose_batch(run *r, double seconds, int32_t *batch)
     return FASC_OK;
 }
 
+/* Waits, but not past a request to cancel. */
+static void rest(double seconds)
+{
+    const struct timespec moment = {.tv_nsec = 5000000};
+    for (double end = now() + seconds; now() < end && !fasc_cancel_requested();) {
+        nanosleep(&moment, NULL);
+    }
+}
+
 /* A reading speaks for the samples since the one before it. */
 static void note_state(watch *w, const fasc_sample *taken, int32_t count)
 {
     if (taken->watch && taken->state.size == 0) {
         w->silent = true;
     } else if (taken->watch) {
-        w->clock[w->count] = taken->state.clock_mhz;
-        w->power[w->count] = taken->state.power_watts;
-        w->temperature[w->count++] = taken->state.temperature;
+        if (w->count < w->room) {
+            w->clock[w->count] = taken->state.clock_mhz;
+            w->power[w->count] = taken->state.power_watts;
+            w->temperature[w->count++] = taken->state.temperature;
+        }
         memset(w->marks + w->marked, taken->state.throttle, (size_t)(count - w->marked));
         w->marked = count;
         w->next = now() + WATCH_SECONDS;
     }
+}
+
+/* Forgets the samples since there were `before`, and the reading that spoke for them. */
+static void discard(watch *w, const fasc_sample *taken, int32_t before, int32_t *count)
+{
+    w->discarded += *count - before;
+    w->discarded_for |= taken->state.throttle;
+    w->marked = *count = before;
+    w->count -= w->count > 0;
+}
+
+/* Are the samples since the last reading to be taken again? Only while there is time for a rest and
+ * as much sampling. */
+static bool must_repeat(const watch *w, const fasc_timing_options *o, const fasc_sample *taken,
+                        double elapsed)
+{
+    return o->rest_seconds > 0 && !w->silent && taken->watch && taken->state.throttle != 0 &&
+           elapsed + 2 * o->rest_seconds < o->max_seconds;
 }
 
 /* Takes samples until the rule says stop. kept and host have room for max_samples. */
@@ -258,9 +287,11 @@ static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, 
                                 double *host, int32_t *count, fasc_stop *stop)
 {
     double start = now();
+    int32_t before = 0; /* samples at the last reading */
     *stop = FASC_STOP_NO;
     for (*count = 0; *stop == FASC_STOP_NO;) {
-        fasc_sample taken = {.watch = !r->watch.silent && now() >= r->watch.next};
+        bool first = *count == 0; /* also after a rest that spared none */
+        fasc_sample taken = {.watch = !r->watch.silent && (first || now() >= r->watch.next)};
         fasc_status status = sample(r, batch, &taken);
         if (status) {
             return status;
@@ -269,7 +300,15 @@ static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, 
         host[*count] = taken.host_seconds;
         ++*count;
         note_state(&r->watch, &taken, *count);
-        *stop = fasc_stopping_look(stopping, kept, *count, now() - start);
+        if (must_repeat(&r->watch, &stopping->options, &taken, now() - start)) {
+            discard(&r->watch, &taken, before, count);
+            rest(stopping->options.rest_seconds);
+            r->watch.next = now() + WATCH_SECONDS;
+        }
+        before = r->watch.marked;
+        if (*count > 0) {
+            *stop = fasc_stopping_look(stopping, kept, *count, now() - start);
+        }
     }
     /* The last ones are as the last reading found the device. */
     memset(r->watch.marks + r->watch.marked,
@@ -293,6 +332,8 @@ static void describe_state(const watch *w, fasc_timing *timing)
         timing->throttle |= w->marks[i];
         timing->throttled += w->marks[i] != 0;
     }
+    timing->throttle |= w->discarded_for;
+    timing->discarded = w->discarded;
 }
 
 static fasc_status measure(run *r, fasc_stopping *stopping, double *kept, double *host,
@@ -386,7 +427,8 @@ fasc_status fasc_time(int32_t op, const void *args, const fasc_timing_options *o
         .turns = {o->work, (char *)(uintptr_t)args, o->args_size, stopping.options.rotate, 0},
         .cold = stopping.options.cold != 0,
         .graph = stopping.options.graph ? 1 + atomic_fetch_add(&runs, 1) : 0,
-        .watch = {.clock = room + 3 * n,
+        .watch = {.room = (int32_t)n,
+                  .clock = room + 3 * n,
                   .power = room + 4 * n,
                   .temperature = room + 5 * n,
                   .marks = (uint8_t *)(room + 6 * n)},

@@ -28,6 +28,10 @@ end
 --- fasc.time's default, so that sweeps of many points end.
 M.MAX_SECONDS = 1
 
+--- How long a device that holds its clock down rests: past what its power limit remembers. Under
+--- the limit, times follow the temperature; rested, they repeat (results/README.md).
+M.REST_SECONDS = 0.4
+
 local count = number(1, true)
 local amount = number(0)
 
@@ -90,6 +94,8 @@ local STANDARD = {
         {"--max-seconds", "sample a point for at most this long (default: MAX_SECONDS)", "S",
             amount},
         {"--warmup-seconds", "warm up for at least this long (default: 0.05)", "S", amount},
+        {"--rest-seconds", "when the device holds its clock down (power, heat), let it rest this "
+            .. "long and take the samples again (default: 0.4; 0: keep them, marked)", "S", amount},
         {"--min-samples", "samples before the stopping rule is asked (default: 5)", "N", count},
         {"--max-samples", "samples at most (default: 200)", "N", count},
         {"--target-rse", "stop once the median's relative standard error is below this "

@@ -12,7 +12,7 @@ local ROUND_SECONDS, ROUND_SAMPLES = 0.01, 20
 local LEAST_ROUNDS = 10 -- before the stopping rule is asked
 local DEFAULT = {max_seconds = 2, target_rse = 0.005, max_samples = 200}
 
-local SUMS, LATEST = {"throttled"}, {"batch", "cold", "graph", "rotate"}
+local SUMS, LATEST = {"throttled", "discarded"}, {"batch", "cold", "graph", "rotate"}
 local MEANS = {"host_overhead", "clock_mhz", "power_watts", "temperature"}
 
 -- Everything that was found of one operation, as one timing.
@@ -56,6 +56,7 @@ local function share(options, samples)
         o[name] = value
     end
     o.min_samples, o.max_samples, o.warmup_seconds = samples, samples, 1e-9
+    o.rest_seconds = nil -- what throttles one throttles the others
     return o
 end
 

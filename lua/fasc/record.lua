@@ -6,7 +6,8 @@
 --   timing      n, batch, converged, cold, graph, rotate (how many inputs took turns), min, median,
 --               mean, p5, p95, max, rse, spread, host_overhead: seconds of one call (spread, rse:
 --               shares of the median); clock_mhz, power_watts, temperature: medians meanwhile;
---               throttled: samples taken while the clock was held down, throttle: why
+--               throttled: samples taken while the clock was held down; discarded: such samples
+--               that were taken again after a rest; throttle: why
 --   samples     seconds of one call, in the order they were taken
 --   marks       each sample's sum of fasc_throttle, when any was taken while throttled
 --   rates       flops, bytes of one call; flops_per_second, bytes_per_second at the median
@@ -47,7 +48,7 @@ end
 local TIMING = {
     "n", "batch", "converged", "cold", "graph", "rotate", "min", "median", "mean", "p5", "p95",
     "max", "rse", "spread", "host_overhead", "clock_mhz", "power_watts", "temperature", "throttled",
-    "throttle",
+    "discarded", "throttle",
 }
 local OUTPUT = {"name", "count", "failed", "max_abs", "share"}
 local PLAN = {"kernel", "arch", "config", "reason", "workspace_bytes"}

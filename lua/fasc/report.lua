@@ -72,6 +72,9 @@ function M.note(row)
         parts[#parts + 1] = ("%.0f%% throttled (%s)"):format(100 * t.throttled / t.n,
             table.concat(t.throttle, ", "))
     end
+    if t and (t.discarded or 0) > 0 then
+        parts[#parts + 1] = ("%d samples again after a rest"):format(t.discarded)
+    end
     if row.versus then
         local v = row.versus.ratio
         parts[#parts + 1] = ("%s times %s (%s to %s)"):format(M.digits(v.ratio), row.versus.first,

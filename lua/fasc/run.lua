@@ -81,11 +81,12 @@ local function groups_of(list, points, axis)
     return groups
 end
 
-local THRESHOLDS = {"min_samples", "max_samples", "max_seconds", "warmup_seconds", "target_rse"}
+local THRESHOLDS = {"min_samples", "max_samples", "max_seconds", "warmup_seconds", "target_rse",
+    "rest_seconds"}
 
 local function timing_options(own, o)
     return function(point)
-        local t = {max_seconds = cli.MAX_SECONDS}
+        local t = {max_seconds = cli.MAX_SECONDS, rest_seconds = cli.REST_SECONDS}
         for name, value in pairs(own or {}) do
             t[name] = value
         end

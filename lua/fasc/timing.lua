@@ -18,6 +18,8 @@ local DEFAULT_MAX_SAMPLES = 200
 ---@field warmup_seconds number?  call at least this long first; 0.05
 ---@field max_seconds number?     sample for at most this long; 2
 ---@field target_rse number?      stop once the median's relative standard error is below; 0.005
+---@field rest_seconds number?    when the device holds its clock down, let it rest this long and
+---       take the samples since it was last asked again; 0: keep them, marked
 ---@field cold boolean?           empty the caches before each sample
 ---@field graph boolean?          GPU: capture a sample's calls as a CUDA graph and replay it
 ---@field rotate fasc.Op[]?       operations like the first, on tensors of their own: all take turns
@@ -27,6 +29,7 @@ local RULES = {
     warmup_seconds = {is = "number", min = 0},
     max_seconds = {is = "number", min = 0},
     target_rse = {is = "number", min = 0},
+    rest_seconds = {is = "number", min = 0},
     cold = {is = "boolean", default = false},
     graph = {is = "boolean", default = false},
     rotate = {is = "table"},
@@ -53,6 +56,7 @@ local THROTTLE = {{1, "power"}, {2, "thermal"}, {4, "hardware"}, {8, "sync"}}
 ---@field spread number        (p95 - p5) / median
 ---@field host_overhead number seconds the host spends in a call of a GPU operation
 ---@field throttled integer    samples taken while the device held its clock down
+---@field discarded integer    such samples that were taken again
 ---@field throttle string[]?   why: "power", "thermal", "hardware", "sync"
 ---@field clock_mhz number?    medians while sampling, of a device that tells them
 ---@field power_watts number?
@@ -79,7 +83,8 @@ local function as_table(timing)
     for _, name in ipairs {"clock_mhz", "power_watts", "temperature"} do
         t[name] = timing[name] > 0 and timing[name] or nil
     end
-    t.throttled, t.throttle = timing.throttled, M.throttle_names(timing.throttle)
+    t.throttled, t.discarded = timing.throttled, timing.discarded
+    t.throttle = M.throttle_names(timing.throttle)
     t.spread = t.median ~= 0 and (t.p95 - t.p5) / math.abs(t.median) or 0
     return t
 end
@@ -118,6 +123,7 @@ function M.time(op, given)
     local settings = fasc_ffi.new "fasc_timing_options"
     for _, name in ipairs {
         "min_samples", "max_samples", "warmup_seconds", "max_seconds", "target_rse",
+        "rest_seconds",
     } do
         settings[name] = o[name] or 0
     end

@@ -44,6 +44,8 @@ static struct {
     int new_graph;        /* how often that changed */
     bool tells;           /* the device says how it runs; held down at every other reading */
     int watched;          /* readings */
+    bool always;          /* held down at every reading */
+    int calm;             /* the reading from which on it is not held down */
     double sleep;         /* seconds that a sample really takes */
 } rig;
 
@@ -69,7 +71,10 @@ static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
                                        .clock_mhz = 1000 + rig.watched,
                                        .power_watts = 500,
                                        .temperature = 60,
-                                       .throttle = rig.watched % 2 ? FASC_THROTTLE_POWER : 0};
+                                       .throttle =
+                                           rig.always || (rig.watched % 2 && rig.watched < rig.calm)
+                                               ? FASC_THROTTLE_POWER
+                                               : 0};
     }
     for (int32_t i = 0; i < s->batch && !status; i++) {
         status = s->work(s->context);
@@ -279,6 +284,7 @@ static void samples_taken_while_throttled_are_marked(void)
     fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .marks = marks};
     o.min_samples = o.max_samples = SAMPLES;
     rig.tells = true;
+    rig.calm = 1000;
     rig.sleep = 4e-3; /* every third sample or so is watched */
     CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
     int marked = 0;
@@ -292,6 +298,7 @@ static void samples_taken_while_throttled_are_marked(void)
     CHECK(t.throttle == FASC_THROTTLE_POWER, "throttle %d", t.throttle);
     CHECK(t.clock_mhz > 1000 && t.power_watts == 500 && t.temperature == 60, "%g %g %g",
           t.clock_mhz, t.power_watts, t.temperature);
+    CHECK(t.discarded == 0, "%d samples were discarded unasked", t.discarded);
     rig.tells = false;
     CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
     CHECK(t.throttled == 0 && t.throttle == 0 && t.clock_mhz == 0, "of a device that is silent");
@@ -302,6 +309,38 @@ static void samples_taken_while_throttled_are_marked(void)
     CHECK_FAIL(fasc_device_get_state(cpu(), &state), FASC_EUNSUPPORTED, "cpu");
     state.size = 0;
     CHECK_FAIL(fasc_device_get_state(cpu(), &state), FASC_EINVAL, "size");
+    fasc_tensor_free(dst);
+}
+
+static void samples_taken_while_throttled_are_taken_again_after_a_rest(void)
+{
+    enum { SAMPLES = 20 };
+    fasc_tensor *dst = tensor_on(rig_device(1e-3), 10);
+    fasc_copy_args args = {.size = sizeof args, .dst = dst};
+    fasc_timing t = EMPTY;
+    uint8_t marks[SAMPLES];
+    double seconds[SAMPLES];
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .marks = marks};
+    o.min_samples = o.max_samples = SAMPLES;
+    o.rest_seconds = 0.02;
+    rig.tells = true;
+    rig.calm = 6;
+    rig.sleep = 4e-3;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
+    CHECK(t.samples == SAMPLES && t.throttled == 0, "%d samples, %d throttled", t.samples,
+          t.throttled);
+    CHECK(t.discarded >= 3, "%d discarded", t.discarded);
+    CHECK(t.throttle == FASC_THROTTLE_POWER, "throttle %d", t.throttle);
+    CHECK(rig.samples >= SAMPLES + t.discarded, "%d taken", rig.samples);
+    for (int i = 0; i < SAMPLES; i++) {
+        CHECK(marks[i] == 0, "sample %d is marked %d", i, marks[i]);
+    }
+    /* One that never recovers: in the end what there is, marked. */
+    rig.always = true;
+    o.max_seconds = 0.2;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, seconds, SAMPLES));
+    CHECK(t.samples > 0 && t.throttled > 0 && t.discarded > 0, "%d samples, %d throttled, %d again",
+          t.samples, t.throttled, t.discarded);
     fasc_tensor_free(dst);
 }
 
@@ -382,6 +421,7 @@ static void a_failing_operation_fails_the_timing(void)
 TEST_MAIN(reports_ordered_statistics_and_the_samples, room_for_fewer_samples_gets_the_first,
           calls_too_short_for_the_clock_are_batched, cold_calls_stand_alone,
           every_thread_reads_more_than_the_caches_hold, arguments_take_turns,
-          each_run_has_a_graph_of_its_own, samples_taken_while_throttled_are_marked, limits_hold,
+          each_run_has_a_graph_of_its_own, samples_taken_while_throttled_are_marked,
+          samples_taken_while_throttled_are_taken_again_after_a_rest, limits_hold,
           cancellation_ends_it_at_the_next_sample, bad_arguments_are_named,
           a_failing_operation_fails_the_timing)
