@@ -41,7 +41,7 @@ bench.main {
         local heads_kv = options.heads_kv > 0 and options.heads_kv or options.heads
         local function make(heads, length, seed)
             return fasc.randn({options.batch, heads, length, point.head_dim},
-                {dtype = point.dtype, device = options.device, seed = seed})
+                {dtype = point.dtype, seed = seed})
         end
         return {q = make(options.heads, point.queries, 1), k = make(heads_kv, point.seqlen, 2),
             v = make(heads_kv, point.seqlen, 3)}

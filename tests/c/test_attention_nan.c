@@ -13,8 +13,12 @@ static attention_case causal_case(fasc_dtype dtype, const char *want)
                             .nk = 90,
                             .dims = 20,
                             .causal = 1,
+                            .topk = 3,
+                            .tile = strpbrk(want, "pm") ? 16 : 0,
                             .want = want};
 }
+
+#define EVERYTHING "olrLMPedsatTcCxgGpmh"
 
 static void put(fasc_tensor *t, int64_t row, int64_t column, double value)
 {
@@ -80,7 +84,7 @@ static void rows_before_40_are_finite(const attention_case *c, const attention_r
 
 static void a_nan_key_spoils_the_queries_that_see_it(void)
 {
-    attention_case all = causal_case(FASC_F32, "olrLMP"), out = causal_case(FASC_F16, "o");
+    attention_case all = causal_case(FASC_F32, EVERYTHING), out = causal_case(FASC_F16, "o");
     run_all(&all, spoil_key, rows_before_40_are_finite);
     run_all(&out, spoil_key, rows_before_40_are_finite);
 }
@@ -106,7 +110,7 @@ static void columns_3_and_4_are_spoiled(const attention_case *c, const attention
 
 static void a_nan_value_spoils_its_column_where_it_is_seen(void)
 {
-    attention_case all = causal_case(FASC_F32, "olrLMP"), out = causal_case(FASC_BF16, "o");
+    attention_case all = causal_case(FASC_F32, EVERYTHING), out = causal_case(FASC_BF16, "o");
     run_all(&all, spoil_value, columns_3_and_4_are_spoiled);
     run_all(&out, spoil_value, columns_3_and_4_are_spoiled);
 }
@@ -130,7 +134,7 @@ static void row_33_alone_is_spoiled(const attention_case *c, const attention_run
 
 static void a_nan_query_spoils_its_row(void)
 {
-    attention_case all = causal_case(FASC_F32, "olrLMP"), out = causal_case(FASC_F16, "o");
+    attention_case all = causal_case(FASC_F32, EVERYTHING), out = causal_case(FASC_F16, "o");
     run_all(&all, spoil_query, row_33_alone_is_spoiled);
     run_all(&out, spoil_query, row_33_alone_is_spoiled);
 }
@@ -153,7 +157,7 @@ static void half_the_rows_after_40_are_finite(const attention_case *c, const att
 
 static void a_score_of_minus_infinity_has_weight_0(void)
 {
-    attention_case all = causal_case(FASC_F32, "olrLMP");
+    attention_case all = causal_case(FASC_F32, EVERYTHING);
     run_all(&all, spoil_with_infinity, half_the_rows_after_40_are_finite);
 }
 
@@ -178,7 +182,7 @@ static void all_is_finite(const attention_case *c, const attention_run *r)
 
 static void a_masked_key_spoils_nothing(void)
 {
-    attention_case all = causal_case(FASC_F32, "olrLMP"), out = causal_case(FASC_F16, "ol");
+    attention_case all = causal_case(FASC_F32, EVERYTHING), out = causal_case(FASC_F16, "ol");
     all.mask = out.mask = MASK_KEYS;
     out.causal = 0;
     run_all(&all, spoil_masked, all_is_finite);

@@ -239,7 +239,7 @@ static const int64_t TOP[] = {1, 8, 64}, EDGE[] = {1, 5, 16, 64, 500};
 static void for_all(void (*change)(attention_case *c, int n))
 {
     static const fasc_dtype DTYPE[] = {FASC_F32, FASC_F16, FASC_BF16};
-    for (int n = 0; n < SHAPES * WANTS; n += 9) { /* meets every shape, every set of outputs */
+    for (int n = 0; n < SHAPES * WANTS; n += 13) { /* meets every shape, every set of outputs */
         const int64_t *s = SHAPE[n % SHAPES];
         attention_case c = {.dtype = DTYPE[n % 3],
                             .batch = s[0],
@@ -349,5 +349,240 @@ static void dropout(void)
     for_all(make_dropout);
 }
 
+/* ---- bits ---------------------------------------------------------------------------------- */
+
+static const attention_case LARGE = {.dtype = FASC_F32,
+                                     .batch = 2,
+                                     .hq = 2,
+                                     .hk = 1,
+                                     .nq = 200,
+                                     .nk = 700,
+                                     .dims = 32,
+                                     .causal = 1,
+                                     .topk = 9,
+                                     .tile = 48,
+                                     .want = "oledsatTcCxgGpmh"};
+
+/* Neither the threads nor another run changes a bit, nor does what else is wanted. */
+static void the_bits_are_always_the_same(void)
+{
+    for (int n = 0; n < ATTENTION_PATH_COUNT; n++) {
+        if (!attention_path_present(&ATTENTION_PATHS[n])) {
+            continue;
+        }
+        attention_run runs[3];
+        for (int turn = 0; turn < 3; turn++) {
+            attention_run *r = &runs[turn];
+            *r = attention_run_new(&LARGE);
+            r->args.kernel.name = ATTENTION_PATHS[n].name;
+            r->args.kernel.arch = ATTENTION_PATHS[n].arch;
+            CHECK_OK(fasc_set_num_threads(turn == 0 ? 1 : 3));
+            CHECK_OK(fasc_attention(&r->args, NULL));
+        }
+        CHECK_OK(fasc_set_num_threads(0));
+        for (int turn = 1; turn < 3; turn++) {
+            for (int o = 0; o < FASC_OUTPUT_COUNT; o++) {
+                const fasc_tensor *a = runs[0].output[o].all, *b = runs[turn].output[o].all;
+                CHECK(!a || memcmp(fasc_tensor_data(a), fasc_tensor_data(b), (size_t)a->numel) == 0,
+                      "%s: %s", attention_text(&LARGE, &runs[turn]), fasc_outputs[o].name);
+            }
+        }
+        for (int turn = 0; turn < 3; turn++) {
+            attention_run_free(&runs[turn]);
+        }
+    }
+}
+
+/* ---- keys in parts ----------------------------------------------------------------------------
+ */
+
+static void split_is_right(attention_case c, int32_t splits)
+{
+    static const char *const ARCH[] = {"portable", "avx2", "avx512"};
+    for (int n = 0; n < 3; n++) {
+        const attention_path path = {"flash", ARCH[n]};
+        if (!attention_path_present(&path)) {
+            continue;
+        }
+        fasc_attention_plan plan = {.size = sizeof plan};
+        attention_run r = attention_run_new(&c);
+        r.args.kernel.name = "flash";
+        r.args.kernel.arch = ARCH[n];
+        r.args.kernel.splits = splits;
+        r.args.kernel.block_n = 16;
+        CHECK_OK(fasc_attention_query(&r.args, &plan));
+        CHECK(plan.splits == splits, "%d parts", (int)plan.splits);
+        attention_run_check(&c, &r);
+        attention_run_free(&r);
+    }
+}
+
+/* Any number of them: also more than there are tiles, parts that see nothing, rows that do not. */
+static void split_keys_give_the_same(void)
+{
+    static const int32_t SPLITS[] = {2, 3, 7, 40};
+    static const char *const ALL = "olrLMPedsatTcCxgGpmh";
+    for (int n = 0; n < 4; n++) {
+        attention_case c = LARGE;
+        c.want = ALL;
+        c.nk = 300;
+        c.nq = n % 2 ? 3 : 21; /* one query in a group, and many */
+        split_is_right(c, SPLITS[n]);
+        c.causal = 0;
+        c.mask = n % 2 ? MASK_KEYS : MASK_ADDED;
+        split_is_right(c, SPLITS[n]);
+        c.mask = (mask_kind)0;
+        c.has_window = 1; /* the first parts see nothing */
+        c.left = 20;
+        c.right = 0;
+        split_is_right(c, SPLITS[n]);
+        c = LARGE;
+        c.nk = 40;
+        c.nq = 70; /* the first rows see nothing */
+        c.want = ALL;
+        split_is_right(c, SPLITS[n]);
+        c.dropout_p = 0.4;
+        c.seed = 5;
+        c.want = "oPc";
+        c.tile = 0;
+        split_is_right(c, SPLITS[n]);
+    }
+}
+
+/* ---- ties ---------------------------------------------------------------------------------------
+ */
+
+/* Equal keys have equal scores, to the bit: the lower one comes first, in parts or not. */
+static void ties_go_to_the_lower_key(void)
+{
+    attention_case c = {.dtype = FASC_F32,
+                        .batch = 1,
+                        .hq = 1,
+                        .hk = 1,
+                        .nq = 20,
+                        .nk = 200,
+                        .dims = 8,
+                        .topk = 6,
+                        .want = "atT"};
+    for (int n = 0; n < 2 * ATTENTION_PATH_COUNT; n++) {
+        const attention_path *path = &ATTENTION_PATHS[n / 2];
+        bool flash = strcmp(path->name, "flash") == 0;
+        if (!attention_path_present(path) || (n % 2 && !flash)) {
+            continue;
+        }
+        attention_run r = attention_run_new(&c);
+        r.args.kernel.name = path->name;
+        r.args.kernel.arch = path->arch;
+        r.args.kernel.block_n = flash ? 16 : 0;
+        r.args.kernel.splits = n % 2 ? 3 : 0;
+        for (int64_t j = 0; j < c.nk; j++) { /* key j is that of j % 5 */
+            memcpy(r.k->data + j * r.k->stride[2] * 4, r.k->data + j % 5 * r.k->stride[2] * 4, 32);
+        }
+        CHECK_OK(fasc_attention(&r.args, NULL));
+        for (int64_t i = 0; i < c.nq; i++) {
+            double best = value_at(r.args.row_argmax, 0, 0, i, 0);
+            CHECK(best >= 0 && best < 5, "%s: row %lld: argmax %g", attention_text(&c, &r),
+                  (long long)i, best);
+            for (int64_t k = 0; k < c.topk; k++) {
+                double key = value_at(r.args.topk_indices, 0, 0, i, k);
+                CHECK(key == best + 5 * (double)k, "%s: row %lld place %lld: key %g, argmax %g",
+                      attention_text(&c, &r), (long long)i, (long long)k, key, best);
+            }
+        }
+        attention_run_free(&r);
+    }
+}
+
+/* ---- the dropout mask
+ * ------------------------------------------------------------------------------ */
+
+/* With the unit matrix for V, out is P with what is dropped set to 0: bit by bit the words' doing.
+ */
+static void the_mask_is_the_words(void)
+{
+    attention_case c = {.dtype = FASC_F32,
+                        .batch = 2,
+                        .hq = 3,
+                        .hk = 1,
+                        .nq = 45,
+                        .nk = 71,
+                        .dims = 71,
+                        .dropout_p = 0.3,
+                        .seed = 0xfedcba9876543210u,
+                        .offset = 77,
+                        .want = "oP"};
+    for (int n = 0; n < 2 * ATTENTION_PATH_COUNT; n++) {
+        const attention_path *path = &ATTENTION_PATHS[n / 2];
+        if (!attention_path_present(path)) {
+            continue;
+        }
+        c.nq = n % 2 ? 3 : 45;
+        attention_run r = attention_run_new(&c);
+        int64_t wrong = 0;
+        r.args.kernel.name = path->name;
+        r.args.kernel.arch = path->arch;
+        CHECK_OK(fasc_tensor_fill(r.v, 0));
+        for (int64_t b = 0; b < c.batch; b++) {
+            for (int64_t j = 0; j < c.nk; j++) {
+                int64_t at = b * r.v->stride[0] + j * r.v->stride[2] + j * r.v->stride[3];
+                fasc_store_element(r.v->data + at * 4, FASC_F32, 1);
+            }
+        }
+        CHECK_OK(fasc_attention(&r.args, NULL));
+        for (int64_t x = 0; x < c.batch * c.hq * c.nq * c.nk; x++) {
+            int64_t j = x % c.nk, i = x / c.nk % c.nq, bh = x / c.nk / c.nq;
+            double out = value_at(r.args.out, bh / c.hq, bh % c.hq, i, j);
+            double p = value_at(r.args.probs, bh / c.hq, bh % c.hq, i, j);
+            bool kept = fasc_dropout_word(c.seed, c.offset, (unsigned)bh, (unsigned)i,
+                                          (unsigned)j) >= (uint32_t)(0.3 * 0x1p32);
+            wrong += kept ? fabs(out - p / 0.7) > 1e-5 * p : out != 0;
+        }
+        CHECK(wrong == 0, "%s: %lld pairs", attention_text(&c, &r), (long long)wrong);
+        attention_run_free(&r);
+    }
+}
+
+/* ---- the linear formula
+ * ----------------------------------------------------------------------------- */
+
+/* It serves where no mask is, and says so; a mask that hides nothing makes the sums direct. Each
+ * agrees with the reference, and with the other. */
+static void linear_sums_are_the_direct_ones(void)
+{
+    for (int n = 0; n < 6; n++) {
+        attention_case c = LARGE;
+        fasc_attention_plan linear = {.size = sizeof linear}, direct = {.size = sizeof direct};
+        c.want = "sC";
+        c.tile = 0;
+        c.causal = n % 2;
+        c.has_window = n >= 2;
+        c.left = n == 5 ? -1 : 30;
+        c.right = n == 4 ? -1 : 11;
+        attention_run a = attention_run_new(&c), b = attention_run_new(&c);
+        int64_t one = 1;
+        a.args.kernel.name = b.args.kernel.name = "flash";
+        CHECK_OK(fasc_tensor_empty(attention_cpu(), FASC_U8, 1, &one, &b.mask));
+        CHECK_OK(fasc_tensor_fill(b.mask, 1));
+        b.args.mask = b.mask;
+        CHECK_OK(fasc_attention(&a.args, &linear));
+        CHECK_OK(fasc_attention(&b.args, &direct));
+        CHECK(strstr(linear.config, "linear formula") && !strstr(direct.config, "linear formula"),
+              "%s / %s", linear.config, direct.config);
+        for (int o = 0; o < FASC_OUTPUT_COUNT; o++) {
+            fasc_difference d = {.size = sizeof d};
+            if (a.output[o].view) {
+                CHECK_OK(fasc_tensor_compare(a.output[o].view, b.output[o].view, &d));
+                CHECK(d.max_abs < 2e-3 && d.mismatch == 0, "%s: %g", fasc_outputs[o].name,
+                      d.max_abs);
+            }
+        }
+        attention_compare(&c, &a);
+        attention_compare(&c, &b);
+        attention_run_free(&a);
+        attention_run_free(&b);
+    }
+}
+
 TEST_MAIN(the_reference_keeps_the_definitions, full_attention, causal_attention, windows, masks,
-          ranges, dropout)
+          ranges, dropout, the_bits_are_always_the_same, split_keys_give_the_same,
+          ties_go_to_the_lower_key, the_mask_is_the_words, linear_sums_are_the_direct_ones)
