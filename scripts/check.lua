@@ -5,7 +5,8 @@
 --
 -- The file holds LAYER.q, LAYER.k and LAYER.v, each (batch, heads, seqlen, head_dim) unless
 -- --layout says otherwise; the expected file any of LAYER.out, .lse, .row_max, .logits, .masked,
--- .probs. One layer is in memory at a time. The table has the largest errors as shares of what is
+-- .probs, .entropy, .col_sum_probs, .row_sum, .col_sum_logits (those of a causal mask may end in
+-- _causal). One layer is in memory at a time. The table has the largest errors as shares of what is
 -- allowed: 1 is the most. For kernels that is the bound of fasc.check, for the reference the
 -- rounding to the stored dtype (see verify.stored). Exit status 1 on a disagreement.
 local fasc = require "fasc"
@@ -27,11 +28,15 @@ local inputs = layers.find(fasc.open(args.file))
 local expected = args.expected and fasc.open(args.expected)
 
 local causal = args.mask == "causal"
-local OUTPUTS = {"out", "lse", "row_max", "logits", "masked", "probs"}
+local OUTPUTS = {
+    "out", "lse", "row_max", "logits", "masked", "probs", "entropy", "col_sum_probs", "row_sum",
+    "col_sum_logits",
+}
+local ALSO = {row_sum = "row_sum_logits"} -- other names in files of expected values
 local columns = {{title = "layer", width = 8, align = "left"},
     {title = "compared", width = 21, align = "left"}}
 for _, name in ipairs(OUTPUTS) do
-    columns[#columns + 1] = {title = name, width = 7}
+    columns[#columns + 1] = {title = name, width = math.max(7, #name)}
 end
 columns[#columns + 1] = {title = "", align = "left"}
 local errors = tables.new(columns, "text", print)
@@ -52,8 +57,12 @@ end
 
 local function check_kernel(layer, kernel)
     local q, k, v = layer:read {device = device, layout = args.layout}
-    local ok, check = pcall(fasc.check, q, k, v,
-        {kernel = kernel, causal = causal, want = OUTPUTS})
+    local want = {}
+    for i, name in ipairs(OUTPUTS) do -- the first alone tells whether the kernel can at all
+        local serves = pcall(fasc.plan, q, k, v, {kernel = kernel, causal = causal, want = name})
+        want[#want + 1] = (i == 1 or serves) and name or nil
+    end
+    local ok, check = pcall(fasc.check, q, k, v, {kernel = kernel, causal = causal, want = want})
     if ok then
         return report(layer, kernel, function(name) return check[name] end)
     end
@@ -66,8 +75,12 @@ local function check_reference(layer)
     local reference = fasc.attention(q, k, v,
         {kernel = "reference", causal = causal, want = OUTPUTS})
     report(layer, "reference vs expected", function(name)
-        local stored = layer.name .. "." .. name
-        return expected:has(stored) and verify.stored(reference[name], expected:read(stored))
+        for _, stored in ipairs {name, (ALSO[name] or name) .. (causal and "_causal" or "")} do
+            stored = layer.name .. "." .. stored
+            if expected:has(stored) then
+                return verify.stored(reference[name], expected:read(stored))
+            end
+        end
     end)
 end
 

@@ -26,7 +26,7 @@ describe("check", function()
         end
         local share = "%d%.%d%d%d +"
         assert.truthy(result.out:find("reference vs expected +" .. share:rep(3) .. "%- +%- +"
-            .. share .. "agrees"), result.out)
+            .. share:rep(2) .. "%- +%- +%- +agrees"), result.out)
         assert.equal(rows + 3, select(2, result.out:gsub("\n", "")))
         assert.truthy(result.out:find "\nall agree\n$")
     end)
