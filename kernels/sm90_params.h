@@ -20,9 +20,9 @@ typedef struct fasc_flash_sm90_params {
     fasc_flash_params flash;
     int32_t tiles_m;       /* ceil(seqlen_q / BLOCK_M) */
     int32_t tiles;         /* tiles_m * heads_q * batch */
-    int32_t band_rows;     /* tiles_m or fewer: rows of tiles that are taken over all heads first */
     int32_t *tile_counter; /* zero at launch; NULL = tiles are dealt out in turn */
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
+    int32_t band_rows;     /* tiles_m or fewer: rows of tiles that are taken over all heads first */
 } fasc_flash_sm90_params;
 
 /* How a block's tiles of scores leave (SCORE_STORE). */
