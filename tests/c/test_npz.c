@@ -1,6 +1,7 @@
 /* Reading and writing .npz: what comes back, and every claim that an archive, or an npy inside of
  * it, can make wrongly. */
 #include <errno.h>
+#include <pthread.h>
 
 #include "zips.h"
 
@@ -436,6 +437,56 @@ static void foreign_members_are_listed_and_the_others_read(void)
     fasc_file_close(file);
 }
 
+typedef struct one_reader {
+    pthread_t thread;
+    fasc_file *file;
+    int32_t index;
+    int failed;
+} one_reader;
+
+/* Tensor i holds i + 1, 65000 times. */
+static void *read_again_and_again(void *context)
+{
+    one_reader *r = context;
+    for (int round = 0; round < 20; round++) {
+        fasc_tensor *t = NULL;
+        fasc_summary summary = {.size = sizeof summary};
+        if (fasc_file_read(r->file, r->index, &t) != FASC_OK ||
+            fasc_tensor_summarize(t, &summary) != FASC_OK || summary.min != r->index + 1 ||
+            summary.max != r->index + 1) {
+            r->failed++;
+        }
+        fasc_tensor_free(t);
+    }
+    return NULL;
+}
+
+static void threads_read_one_file_at_the_same_time(void)
+{
+    enum { THREADS = 4 };
+    const char *names[THREADS] = {"a", "b", "c", "d"}, *path = test_path("threads.npz");
+    fasc_tensor *t[THREADS];
+    one_reader readers[THREADS];
+    fasc_file *file = NULL;
+    for (int32_t i = 0; i < THREADS; i++) {
+        t[i] = make_tensor(FASC_F32, 1, (const int64_t[]){65000});
+        CHECK_OK(fasc_tensor_fill(t[i], i + 1));
+    }
+    CHECK_OK(fasc_save_npz(path, THREADS, names, (const fasc_tensor *const *)t, 1));
+    CHECK_OK(fasc_file_open(path, &file));
+    for (int32_t i = 0; i < THREADS; i++) {
+        readers[i] = (one_reader){.file = file, .index = i};
+        CHECK(pthread_create(&readers[i].thread, NULL, read_again_and_again, &readers[i]) == 0,
+              "no thread");
+    }
+    for (int32_t i = 0; i < THREADS; i++) {
+        pthread_join(readers[i].thread, NULL);
+        CHECK(readers[i].failed == 0, "thread %d: %d reads failed", i, readers[i].failed);
+        fasc_tensor_free(t[i]);
+    }
+    fasc_file_close(file);
+}
+
 static void read_all(fasc_file *file)
 {
     for (int32_t i = 0; i < fasc_file_tensor_count(file); i++) {
@@ -506,5 +557,5 @@ TEST_MAIN(every_dtype_comes_back_stored_and_deflated,
           a_promise_that_no_deflate_stream_can_keep_is_refused,
           a_bomb_costs_nothing_until_its_tensor_is_read, members_that_overlap_are_refused,
           a_member_past_4_gib_is_read_by_its_64_bit_sizes,
-          foreign_members_are_listed_and_the_others_read, an_archive_cut_anywhere_is_refused,
-          an_archive_with_a_wrong_byte_is_refused_or_read)
+          foreign_members_are_listed_and_the_others_read, threads_read_one_file_at_the_same_time,
+          an_archive_cut_anywhere_is_refused, an_archive_with_a_wrong_byte_is_refused_or_read)
