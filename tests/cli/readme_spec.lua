@@ -25,6 +25,8 @@ describe("the README", function()
     -- What each block of Lua prints and saves.
     local LUA = {
         {prints = {"flash %(", "agrees over %d+ rows"}, saves = {"head3.png", "run.safetensors"}},
+        {prints = {"topk_indices +tensor%[1,8,2048,4%] i32", "agrees over 24 rows",
+            "col_sum_probs +%- not compared", "tensor%[1,8,64%] i32"}, saves = {}},
         {prints = {"layers%.0%.q\t1 x 4 x 128 x 64\n0\n"}, saves = {"model.npz"}},
     }
 
