@@ -66,11 +66,12 @@ local function maps_of(path)
 end
 
 local maps, labels = maps_of(args.file)
+local name = args.file:match "[^/]*$"
+local of = args.diff and " − " .. args.diff:match "[^/]*$" or ""
 local info = fasc.heatmap(maps, {
     path = args.output, raw = args.raw, minus = args.diff and maps_of(args.diff), crop = args.crop,
     tokens = labels, scale = args.scale, map = args.map, pool = args.pool, theme = args.theme,
-    max_size = args.max_size, title = args.title, note = args.file:match "[^/]*$",
-    metadata = {file = args.file:match "[^/]*$"},
+    max_size = args.max_size, title = args.title, note = name .. of, metadata = {file = name .. of},
 })
 io.stderr:write(info.missing and ("heatmap: only the cells: %s\n"):format(info.missing) or "",
     info.nan_count > 0 and ("heatmap: %.0f elements are NaN, drawn magenta\n"):format(

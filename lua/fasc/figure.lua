@@ -24,11 +24,12 @@ local M = {}
 ---@field muted string  ticks, captions
 ---@field frame string
 ---@field grid string
+---@field accent string  of a single series
 M.THEMES = {
     light = {background = "#ffffff", text = "#1b1f24", muted = "#57606a", frame = "#8c959f",
-        grid = "#e4e7eb"},
+        grid = "#e4e7eb", accent = "#0072b2"},
     dark = {background = "#14171c", text = "#e6e9ee", muted = "#9aa4b0", frame = "#5b6470",
-        grid = "#2b3038"},
+        grid = "#2b3038", accent = "#56b4e9"},
 }
 
 --- Colours of series, which the colour-blind tell apart (Okabe and Ito), readable on both themes.

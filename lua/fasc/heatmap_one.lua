@@ -96,7 +96,7 @@ local function strip(fig, box, values, cell, upright, name, scale)
         add(i * cell, height)
     end
     add(#values * cell, 0)
-    fig:path {points = points, closed = true, fill = figures.COLORS[1], opacity = 0.75}
+    fig:path {points = points, closed = true, fill = fig.theme.accent, opacity = 0.75}
     local muted = fig.theme.muted
     if upright then
         fig:line(box.x, box.y, box.x, box.y + box.h, {stroke = fig.theme.frame})

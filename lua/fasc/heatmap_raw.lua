@@ -10,7 +10,7 @@ local ffi, C = fasc_ffi.ffi, fasc_ffi.C
 local M = {}
 
 --- With more cells, the map is read twice: for the range of its colours, then to draw.
-M.KEPT_CELLS = 2^26
+M.KEPT_CELLS = 2^24
 
 -- Calls f(result of source:pool) for band after band of the map's cells.
 local function each_band(source, spec, rows, band, f)

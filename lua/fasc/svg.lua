@@ -65,12 +65,34 @@ local function base64(bytes)
     return table.concat(out)
 end
 
--- The image as the bytes of a PNG, one pixel a cell.
+-- Of a unit, at least: viewers that smooth images leave cells of several pixels sharp.
+local PIXELS = 2
+
+-- Writes each cell as a rectangle of pixels.
+local function write_rows(png, s, across, down)
+    local row = ffi.new("uint8_t[?]", s.cols * across)
+    for y = 0, s.rows - 1 do
+        for x = 0, s.cols * across - 1 do
+            row[x] = s.cells[y * s.cols + math.floor(x / across)]
+        end
+        for _ = 1, down do
+            local status = C.fasc_png_rows(png, 1, row)
+            if status ~= 0 then
+                return status
+            end
+        end
+    end
+    return 0
+end
+
+-- The image as the bytes of a PNG.
 local function png_bytes(s)
+    local across = math.max(1, math.floor(PIXELS * s.w / s.cols))
+    local down = math.max(1, math.floor(PIXELS * s.h / s.rows))
     local path, png = os.tmpname(), ffi.new "fasc_png *[1]"
-    local status = C.fasc_png_open(path, s.cols, s.rows, s.palette, 0, nil, png)
+    local status = C.fasc_png_open(path, s.cols * across, s.rows * down, s.palette, 0, nil, png)
     if status == 0 then
-        local written = C.fasc_png_rows(png[0], s.rows, s.cells)
+        local written = write_rows(png[0], s, across, down)
         status = C.fasc_png_close(png[0])
         status = written ~= 0 and written or status
     end
