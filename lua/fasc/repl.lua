@@ -107,10 +107,27 @@ local function finish(editor, quiet, ok, ...)
     io.stdout:flush()
 end
 
--- fasc as a global, and each of its functions too unless Lua has one of that name.
+local lua_load = load
+
+--- At the prompt: fasc.load for the path of a .safetensors, .npz or .npy (see ?fasc.load), Lua's
+--- own load for anything else.
+---@param path string
+---@param opts fasc.LoadOptions?
+---@return table<string, fasc.Tensor>|fasc.Tensor
+---@return table<string, string> metadata
+local function load_at_prompt(path, opts, ...)
+    local kind = type(path) == "string" and (path:match "%.(%w+)$" or ""):lower()
+    if kind == "safetensors" or kind == "npz" or kind == "npy" then
+        return require("fasc").load(path, opts)
+    end
+    return lua_load(path, opts, ...)
+end
+
+-- fasc as a global, and each of its functions too; Lua's of the same name stay.
 local function open_globals()
     local fasc = require "fasc"
     rawset(_G, "fasc", fasc)
+    rawset(_G, "load", load_at_prompt)
     setmetatable(_G, {
         __index = function(_, name)
             return rawget(fasc, name)

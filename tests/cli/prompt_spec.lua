@@ -134,11 +134,11 @@ describe("the prompt at a terminal", function()
         screen.wait "f:read \"layers%.3%.$"
         screen.type("q", "Tab", "Enter")
         screen.wait "f:read \"layers%.3%.q\"\ntensor%[1,8,128,64%] bf16 cpu"
-        screen.line "t = fasc.load(f.path);"
+        screen.line "t = load(f.path);"
         screen.type("t[\"tok", "Tab")
         screen.wait "t%[\"tokens\"$"
         screen.clear()
-        screen.type("fasc.load('tests/dat", "Tab")
+        screen.type("load('tests/dat", "Tab")
         screen.wait "load%('tests/data/$"
         screen.type("gpt-d64-layer3-n128.q", "Tab")
         screen.wait "gpt%-d64%-layer3%-n128%.qkv%.safetensors'$"
@@ -191,6 +191,16 @@ describe("the prompt at a terminal", function()
         screen.type("", "C-c")
         screen.wait "interrupted\nfasc>$"
         screen.line("2 + 3", "\n5")
+    end)
+
+    it("stops a search for configurations on Ctrl-C, and can search again", function()
+        screen.line "q = randn({1, 2, 256, 32}, {device = 'cpu'});"
+        screen.type("tune(q, q, q, {max_seconds = 100})", "Enter")
+        screen.wait "tune: 1 of %d+: "
+        screen.type("", "C-c")
+        screen.wait "interrupted\nfasc>$"
+        screen.type("tune(q, q, q, {kernels = {'blas'}, max_seconds = 0})", "Enter")
+        screen.wait "\nkernel +configuration .*\nfasc>$"
     end)
 
     it("finds lines of the history by a part of them, with Up and with Ctrl-R", function()

@@ -43,6 +43,16 @@ describe("the prompt", function()
         assert.equal("true\ttrue\tnil\n", repl("fasc ~= nil, zeros == fasc.zeros, nonsense").out)
     end)
 
+    it("loads files of tensors with load, which is Lua's own otherwise", function()
+        local path = "tests/data/gpt-d64-layer3-n128.qkv.safetensors"
+        local tokens = ("load('%s', {names = 'tokens'}).tokens:numel()"):format(path)
+        assert.equal("128\n", repl(tokens).out)
+        assert.equal("7\n", repl("load('return 7')()").out)
+        assert.equal("8\n", repl("n = 0",
+            "load(function() n = n + 1 return ({'return', ' 8'})[n] end)()").out)
+        assert.matches("^[^\n]+missing%.npy: No such file[^\n]*\n$", repl("load 'missing.npy'").err)
+    end)
+
     it("prints tensors as they describe themselves", function()
         local result = repl('fasc.zeros({2, 3}, {device = "cpu"})')
         assert.truthy(result.out:find("tensor[2,3] f32 cpu", 1, true), result.out .. result.err)
