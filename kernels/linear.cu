@@ -20,7 +20,6 @@
 #include "linear_params.h"
 
 constexpr int TILE = FASC_LINEAR_TILE, WARPS = 4, ROWS = 16;
-constexpr int MOST = 8; // columns of y a lane: head_dim / 32
 
 __device__ __forceinline__ const uint16_t *column_head(const fasc_linear_params &p, int64_t head)
 {
@@ -42,6 +41,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const uint16_t *y = column_head(p, head);
     for (int d = threadIdx.x; d < p.head_dim; d += blockDim.x) {
         double sum = 0.0;
+#pragma unroll 8
         for (int c = tile * TILE; c < end; c++) {
             sum += (double)element_to_float(y[c * p.column_stride[2] + d]);
         }
@@ -59,6 +59,7 @@ extern "C" __global__ void __launch_bounds__(256)
     for (int d = threadIdx.x; d < p.head_dim; d += blockDim.x) {
         double sum = 0.0;
         prefix_of(p, head, 0)[d] = 0.0;
+#pragma unroll 8
         for (int tile = 1; tile <= p.tiles; tile++) {
             double *at = prefix_of(p, head, tile) + d;
             sum += *at;
@@ -67,7 +68,8 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// The columns [first, end) that a row sees; empty when first >= end.
+// The columns [first, end) that a row sees; first = end when there are none. From a row to the next
+// both ends move by at most one.
 struct Range {
     int first, end;
 };
@@ -76,40 +78,106 @@ __device__ __forceinline__ Range range_of(const fasc_linear_params &p, int row)
 {
     int64_t first = p.column_begin, end = p.column_end;
     if (p.banded) {
-        first = max(first, row + p.lo);
+        first = min(max(first, row + p.lo), (int64_t)p.column_end);
         end = min(end, row + p.hi + 1);
     }
-    return {(int)min(first, (int64_t)p.column_end), (int)max(end, (int64_t)0)};
+    return {(int)first, (int)max(first, end)};
 }
 
+// A lane's elements of a row: pairs lane, lane + 32, ...
+constexpr int PAIRS = 4;
+
 struct Sum {
-    double x[MOST]; // of columns lane, lane + 32, ...
+    double x[2 * PAIRS];
 };
 
 __device__ __forceinline__ void take(const fasc_linear_params &p, Sum &s, const uint16_t *y,
-                                     int column, double sign, int lane)
+                                     int64_t column, double factor, int lane)
 {
 #pragma unroll
-    for (int n = 0; n < MOST; n++) {
-        int d = lane + 32 * n;
+    for (int n = 0; n < PAIRS; n++) {
+        const int d = 2 * (lane + 32 * n);
         if (d < p.head_dim) {
-            s.x[n] += sign * (double)element_to_float(y[column * p.column_stride[2] + d]);
+            const uint32_t pair = *(const uint32_t *)(y + column * p.column_stride[2] + d);
+            s.x[2 * n] += factor * (double)element_to_float((uint16_t)pair);
+            s.x[2 * n + 1] += factor * (double)element_to_float((uint16_t)(pair >> 16));
         }
     }
 }
 
-// sign * the sum of columns [0, end).
+// factor * the sum of columns [0, end).
 __device__ __forceinline__ void take_prefix(const fasc_linear_params &p, Sum &s, const uint16_t *y,
-                                            int64_t head, int end, double sign, int lane)
+                                            int64_t head, int end, double factor, int lane)
 {
     const double *prefix = prefix_of(p, head, end / TILE);
 #pragma unroll
-    for (int n = 0; n < MOST; n++) {
-        int d = lane + 32 * n;
-        s.x[n] += d < p.head_dim ? sign * prefix[d] : 0.0;
+    for (int n = 0; n < 2 * PAIRS; n++) {
+        const int d = 2 * (lane + 32 * (n / 2)) + n % 2;
+        s.x[n] += d < p.head_dim ? factor * prefix[d] : 0.0;
     }
+#pragma unroll 8
     for (int c = end / TILE * TILE; c < end; c++) {
-        take(p, s, y, c, sign, lane);
+        take(p, s, y, c, factor, lane);
+    }
+}
+
+__device__ __forceinline__ double dot(const fasc_linear_params &p, const Sum &s, const uint16_t *x,
+                                      int64_t row, int lane)
+{
+    double sum = 0.0;
+#pragma unroll
+    for (int n = 0; n < PAIRS; n++) {
+        const int d = 2 * (lane + 32 * n);
+        if (d < p.head_dim) {
+            const uint32_t pair = *(const uint32_t *)(x + row * p.row_stride[2] + d);
+            sum += (double)element_to_float((uint16_t)pair) * s.x[2 * n];
+            sum += (double)element_to_float((uint16_t)(pair >> 16)) * s.x[2 * n + 1];
+        }
+    }
+    return sum;
+}
+
+// Rows [row0, row0 + ROWS) against columns that are all finite: what enters and leaves the range is
+// loaded without asking, times 0 where nothing does.
+__device__ __forceinline__ void sum_by_differences(const fasc_linear_params &p,
+                                                   double (&total)[ROWS], const uint16_t *x,
+                                                   const uint16_t *y, int64_t head, int row0,
+                                                   int lane)
+{
+    Range held = range_of(p, row0);
+    Sum sum = {};
+    take_prefix(p, sum, y, head, held.end, 1.0, lane);
+    take_prefix(p, sum, y, head, held.first, -1.0, lane);
+#pragma unroll
+    for (int n = 0; n < ROWS; n++) {
+        const int row = min(row0 + n, p.row_end - 1);
+        const Range range = range_of(p, row);
+        if (p.banded) {
+            take(p, sum, y, min(held.end, p.column_end - 1), range.end > held.end ? 1.0 : 0.0,
+                 lane);
+            take(p, sum, y, min(held.first, p.column_end - 1),
+                 range.first > held.first ? -1.0 : 0.0, lane);
+            held = range;
+        }
+        total[n] += range.end > range.first ? dot(p, sum, x, row, lane) : 0.0;
+    }
+}
+
+__device__ __noinline__ void sum_in_full(const fasc_linear_params &p, double (&total)[ROWS],
+                                         const uint16_t *x, const uint16_t *y, int row0, int lane)
+{
+#pragma unroll 1
+    for (int row = row0; row < min(row0 + ROWS, p.row_end); row++) {
+        const Range range = range_of(p, row);
+        Sum sum = {};
+        for (int c = range.first; c < range.end; c++) {
+            take(p, sum, y, c, 1.0, lane);
+        }
+        double here = range.end > range.first ? dot(p, sum, x, row, lane) : 0.0;
+#pragma unroll
+        for (int n = 0; n < ROWS; n++) {
+            total[n] += row0 + n == row ? here : 0.0;
+        }
     }
 }
 
@@ -132,44 +200,10 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
         const int64_t from =
             batch * p.column_heads + head / p.column_group * p.column_repeat + repeat;
         const uint16_t *y = column_head(p, from);
-        const bool spoilt = p.spoilt[from];
-        Range held = {0, 0};
-        Sum sum = {};
-#pragma unroll
-        for (int n = 0; n < ROWS; n++) {
-            const int row = row0 + n;
-            const Range range = row < p.row_end ? range_of(p, row) : Range{0, 0};
-            if (range.first >= range.end) {
-                continue;
-            }
-            const bool moves = held.end > held.first && range.first - held.first <= 1 &&
-                               range.end - held.end <= 1 && !spoilt;
-            if (!moves) {
-                sum = {};
-                if (spoilt) {
-                    for (int c = range.first; c < range.end; c++) {
-                        take(p, sum, y, c, 1.0, lane);
-                    }
-                } else {
-                    take_prefix(p, sum, y, from, range.end, 1.0, lane);
-                    take_prefix(p, sum, y, from, range.first, -1.0, lane);
-                }
-            } else {
-                if (range.end > held.end) {
-                    take(p, sum, y, held.end, 1.0, lane);
-                }
-                if (range.first > held.first) {
-                    take(p, sum, y, held.first, -1.0, lane);
-                }
-            }
-            held = range;
-#pragma unroll
-            for (int m = 0; m < MOST; m++) {
-                int d = lane + 32 * m;
-                if (d < p.head_dim) {
-                    total[n] += (double)element_to_float(x[row * p.row_stride[2] + d]) * sum.x[m];
-                }
-            }
+        if (p.spoilt[from]) {
+            sum_in_full(p, total, x, y, row0, lane);
+        } else {
+            sum_by_differences(p, total, x, y, from, row0, lane);
         }
     }
 #pragma unroll

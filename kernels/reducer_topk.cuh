@@ -4,8 +4,8 @@
 //
 // `floor` is a score that as many kept ones reach as are wanted: what is not above it is dropped at
 // the cost of one comparison. The order is total (a larger score first, then a lower column), so
-// the result does not depend on who came first. A score that equals the floor at the start of 32
-// columns loses to it: all kept columns are lower.
+// the result does not depend on who came first. A score that equals the floor at the start of a
+// piece of columns loses to it: all kept columns are lower.
 //
 // LaneTopK, for few: each lane keeps the best of its own columns, sorted; lanes meet only for the
 // floor and at the end. QuadTopK, for many: a row's best lie over the registers of its quad, in no
@@ -21,19 +21,22 @@ __device__ __forceinline__ bool beats(float a, int column_a, float b, int column
     return a > b || (a == b && column_a < column_b);
 }
 
-// x[e] of 16 registers without an address.
-__device__ __forceinline__ float pick(const float *x, int e)
+// x[e] of WIDTH registers (8 or 16) without an address.
+template <int WIDTH> __device__ __forceinline__ float pick(const float *x, int e)
 {
     float y[8];
 #pragma unroll
-    for (int n = 0; n < 8; n++) {
+    for (int n = 0; n < WIDTH / 2; n++) {
         y[n] = e & 1 ? x[2 * n + 1] : x[2 * n];
     }
 #pragma unroll
-    for (int n = 0; n < 4; n++) {
+    for (int n = 0; n < WIDTH / 4; n++) {
         y[n] = e & 2 ? y[2 * n + 1] : y[2 * n];
     }
     y[0] = e & 4 ? y[1] : y[0];
+    if (WIDTH == 8) {
+        return y[0];
+    }
     y[1] = e & 4 ? y[3] : y[2];
     return e & 8 ? y[1] : y[0];
 }
@@ -93,63 +96,80 @@ template <int KEPT> struct LaneTopK {
         }
     }
 
-    // Columns come in rising order, so an equal score that is there stays before x.
+    // Columns come in rising order, so an equal score that is there stays before x. -inf changes
+    // nothing.
     template <int HALF> __device__ __forceinline__ void insert(float x, int j)
     {
-        x = x > floor[HALF] ? x : -INFINITY_F32;
 #pragma unroll
         for (int n = KEPT - 1; n > 0; n--) {
-            bool after = x > value[HALF][n - 1], here = x > value[HALF][n];
+            const bool after = x > value[HALF][n - 1], here = x > value[HALF][n];
             column[HALF][n] = after ? column[HALF][n - 1] : here ? j : column[HALF][n];
-            value[HALF][n] = after ? value[HALF][n - 1] : here ? x : value[HALF][n];
+            value[HALF][n] = fmaxf(value[HALF][n], fminf(x, value[HALF][n - 1]));
         }
-        bool here = x > value[HALF][0];
-        column[HALF][0] = here ? j : column[HALF][0];
-        value[HALF][0] = here ? x : value[HALF][0];
+        column[HALF][0] = x > value[HALF][0] ? j : column[HALF][0];
+        value[HALF][0] = fmaxf(value[HALF][0], x);
+    }
+
+    // The scores of one half among 2 WIDTH of the lane, those above the floor, one a round: as many
+    // rounds as the lane with most of them has.
+    template <int HALF, int WIDTH>
+    __device__ __forceinline__ bool add_half(const float *s, int first)
+    {
+        float x[WIDTH];
+        uint32_t hits = 0;
+#pragma unroll
+        for (int n = 0; n < WIDTH; n++) {
+            x[n] = s[4 * (n >> 1) + 2 * HALF + (n & 1)];
+            hits |= x[n] > floor[HALF] ? 1u << n : 0u;
+        }
+        bool any = false;
+#pragma unroll 1
+        while (__any_sync(FULL_MASK, hits != 0)) {
+            const int n = hits ? __ffs(hits) - 1 : 0;
+            insert<HALF>(hits ? pick<WIDTH>(x, n) : -INFINITY_F32, first + 8 * (n >> 1) + (n & 1));
+            hits &= hits - 1;
+            any = true;
+        }
+        return any;
     }
 
     // KEPT scores of the row are at least: a lane's last; the half-way one of two lanes, the lesser
     // of theirs; the quarter-way one of all four.
-    __device__ __forceinline__ void raise()
+    template <int HALF> __device__ __forceinline__ void raise()
     {
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float one = value[half][KEPT - 1], two = value[half][KEPT / 2 - 1];
-            float four = value[half][KEPT / 4 - 1];
-            two = fminf(two, __shfl_xor_sync(FULL_MASK, two, 1));
-            four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 1));
-            four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 2));
-            one = fmaxf(one, two);
-            one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 1));
-            one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 2));
-            floor[half] = fmaxf(one, four);
-        }
+        float one = value[HALF][KEPT - 1], two = value[HALF][KEPT / 2 - 1];
+        float four = value[HALF][KEPT / 4 - 1];
+        two = fminf(two, __shfl_xor_sync(FULL_MASK, two, 1));
+        four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 1));
+        four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 2));
+        one = fmaxf(one, two);
+        one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 1));
+        one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 2));
+        floor[HALF] = fmaxf(one, four);
     }
 
     // A tile of scores; `first` is the lane's first column.
     template <int N> __device__ __forceinline__ void add(const float (&s)[N], int first, int lane)
     {
-        static_assert(N % 16 == 0, "32 columns at a time");
         (void)lane;
+        constexpr int WIDTH = N % 32 == 0 ? 16 : 8; // of a half, at once
+        static_assert(N % (2 * WIDTH) == 0, "whole pieces");
 #pragma unroll
-        for (int i = 0; i < N; i += 16) {
-            uint32_t hits = find_hits(s + i, floor);
-            if (hits == 0) {
+        for (int i = 0; i < N; i += 2 * WIDTH) {
+            bool any = false;
+#pragma unroll
+            for (int e = 0; e < 2 * WIDTH; e++) {
+                any = any || s[i + e] > floor[(e >> 1) & 1];
+            }
+            if (!__any_sync(FULL_MASK, any)) {
                 continue;
             }
-#pragma unroll 1
-            while (hits) {
-                int e = __ffs(hits) - 1;
-                hits &= hits - 1;
-                float x = pick(s + i, e);
-                int j = first + 2 * i + 8 * (e >> 2) + (e & 1);
-                if (e & 2) {
-                    insert<1>(x, j);
-                } else {
-                    insert<0>(x, j);
-                }
+            if (add_half<0, WIDTH>(s + i, first + 2 * i)) {
+                raise<0>();
             }
-            raise();
+            if (add_half<1, WIDTH>(s + i, first + 2 * i)) {
+                raise<1>();
+            }
         }
     }
 
@@ -262,7 +282,7 @@ template <int PLACES> struct QuadTopK {
             while (hits) {
                 int e = __ffs(hits) - 1;
                 hits &= hits - 1;
-                float x = pick(s + i, e);
+                float x = pick<16>(s + i, e);
                 int j = first + 2 * i + 8 * (e >> 2) + (e & 1);
                 if (e & 2) {
                     offer<1>(x, j, lane);
