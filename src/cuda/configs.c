@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cuda/diagonals.h"
 #include "cuda/flash_sm80.h"
@@ -64,6 +65,16 @@ static const struct {
 };
 /* clang-format on */
 
+/* Where a configuration of flash_sm80 is checked: on Hopper, which takes it where flash_sm90 does
+ * not serve, in one of the two dtypes; on newer GPUs in one of them, one head_dim and 16-bit
+ * scores, which stand for the rest. A GPU at hand checks all of its own. */
+static const char *sm80_homes(const char *macros)
+{
+    bool f16 = strstr(macros, "FASC_BF16=0 ");
+    bool stands = f16 && strstr(macros, "HEAD_DIM=64 ") && strstr(macros, "SCORES_F32=0 ");
+    return stands ? "sm_80,sm_89,sm_90a,sm_120" : f16 ? "sm_80,sm_90a" : "sm_80";
+}
+
 /* What flash_sm80's planner can choose, for any GPU. */
 static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
@@ -71,7 +82,7 @@ static bool sm80_config(int32_t i, fasc_cuda_config *config)
     config->arch = NULL;
     bool is_there = fasc_sm80_macros_at(i, &config->first, &config->last, config->macros,
                                         sizeof config->macros);
-    config->home = config->first > 80 ? "sm_90a" : "sm_80";
+    config->home = is_there ? sm80_homes(config->macros) : NULL;
     return is_there;
 }
 
