@@ -55,7 +55,24 @@ function M.text_width(text, size, bold)
     return cairo.text_width(texts.utf8(text), size, bold)
 end
 
---- The text in lines no wider than `width`, broken at spaces; a word that is wider stays whole.
+-- A word as pieces no wider than `width`.
+local function split(word, size, width)
+    local pieces, piece = {}, ""
+    if M.text_width(word, size) <= width then
+        return {word}
+    end
+    for _, character in ipairs(texts.characters(texts.utf8(word))) do
+        if piece ~= "" and M.text_width(piece .. character, size) > width then
+            pieces[#pieces + 1] = piece
+            piece = ""
+        end
+        piece = piece .. character
+    end
+    pieces[#pieces + 1] = piece
+    return pieces
+end
+
+--- The text in lines no wider than `width`, broken at spaces, and within words that are wider.
 ---@param text string
 ---@param size number
 ---@param width number
@@ -65,12 +82,14 @@ function M.wrap(text, size, width)
     for paragraph in (text .. "\n"):gmatch "(.-)\n" do
         local line = ""
         for word in paragraph:gmatch "%S+" do
-            local longer = line == "" and word or line .. " " .. word
-            if line ~= "" and M.text_width(longer, size) > width then
-                lines[#lines + 1] = line
-                longer = word
+            for i, piece in ipairs(split(word, size, width)) do
+                local longer = line == "" and piece or line .. (i == 1 and " " or "") .. piece
+                if line ~= "" and (i > 1 or M.text_width(longer, size) > width) then
+                    lines[#lines + 1] = line
+                    longer = piece
+                end
+                line = longer
             end
-            line = longer
         end
         lines[#lines + 1] = line
     end

@@ -37,17 +37,17 @@ M.COLUMNS = {
 }
 
 -- ---- induction ----------------------------------------------------------------------------
-
--- For each query the keys that follow an earlier occurrence of the `match` tokens that end at it:
--- lists of 0-based keys by 1-based query; false where there is none.
+-- For each query (1-based) the keys that follow an earlier occurrence of the `match` tokens that
+-- end at it: the first `count` of the 0-based places that follow these tokens anywhere.
 local function followers(tokens, match)
-    local seen, list = {}, {}
+    local after, list = {}, {}
     for i = 1, #tokens do
-        local key = i >= match and table.concat(tokens, " ", i - match + 1, i) or nil
-        list[i] = key and seen[key] and {unpack(seen[key])} or false
-        if key then
-            seen[key] = seen[key] or {}
-            table.insert(seen[key], i) -- the 0-based place after this one
+        local gram = i >= match and table.concat(tokens, " ", i - match + 1, i) or nil
+        local places = gram and (after[gram] or {})
+        list[i] = {places = places, count = places and #places or 0}
+        if gram then
+            after[gram] = places
+            places[#places + 1] = i
         end
     end
     return list
@@ -81,12 +81,11 @@ end
 local function induction_of(source, lists)
     local sum, count = 0, 0
     each_row(source, function(i, row, cols)
-        local keys = lists[i + 1]
-        if keys then
-            count = count + 1
-            for _, j in ipairs(keys) do
-                sum = sum + (j < cols and row[j] or 0)
-            end
+        local earlier = lists[i + 1]
+        count = count + (earlier.count > 0 and 1 or 0)
+        for n = 1, earlier.count do
+            local j = earlier.places[n]
+            sum = sum + (j < cols and row[j] or 0)
         end
     end)
     return count > 0 and sum / count or nil

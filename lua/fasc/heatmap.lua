@@ -9,6 +9,7 @@ local figures = require "fasc.figure"
 local raw = require "fasc.heatmap_raw"
 local options = require "fasc.options"
 local sources = require "fasc.map_source"
+local texts = require "fasc.text"
 
 local ffi, C = fasc_ffi.ffi, fasc_ffi.C
 
@@ -267,6 +268,9 @@ local function text_of(opts, list, specs, low, high, causal)
     }
     for key, value in pairs(opts.metadata or {}) do
         own[key] = value
+    end
+    for key, value in pairs(own) do
+        own[key] = type(value) == "string" and texts.utf8(value) or value
     end
     return own
 end

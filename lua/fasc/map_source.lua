@@ -10,6 +10,7 @@ local memory = require "fasc.memory"
 local options = require "fasc.options"
 local scope = require "fasc.scope"
 local tensors = require "fasc.tensor"
+local text = require "fasc.text"
 
 local C = fasc_ffi.C
 
@@ -331,7 +332,7 @@ end
 --- "layers.4.probs, head 5": what the map shows.
 ---@return string
 function Source:name()
-    local parts = {self.tensor or "map"}
+    local parts = {text.printable(self.tensor or "map")}
     if self.head then
         parts[#parts + 1] = "head " .. self.head
     end

@@ -104,6 +104,11 @@ describe("a figure", function()
         for _, line in ipairs(lines) do
             assert.truthy(figure.text_width(line, 10) <= 60)
         end
+        lines = figure.wrap("a " .. ("ü"):rep(100) .. " b", 10, 60)
+        assert.equal("a" .. ("ü"):rep(100) .. " b", table.concat(lines))
+        for _, line in ipairs(lines) do
+            assert.truthy(figure.text_width(line, 10) <= 60)
+        end
         local short = figure.shorten("größer als alles", 10, 50)
         assert.truthy(short:find "^grö.*…$")
         assert.truthy(figure.text_width(short, 10) <= 50)

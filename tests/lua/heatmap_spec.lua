@@ -123,6 +123,31 @@ describe("fasc.heatmap, raw,", function()
     end)
 end)
 
+describe("a golden picture", function()
+    it("of a real head is drawn again, to the nearest of 253 colours", function()
+        local folder = debug.getinfo(1, "S").source:match "^@(.*)/lua/[^/]*$" .. "/data/"
+        local file = fasc.open(folder .. "gpt-d64-layer3-n128.qkv.safetensors")
+        fasc.heatmap(fasc.head_maps(file, {layer = 3, head = 3, device = support.device}),
+            {path = at "golden.png", raw = true})
+        local golden = pictures.png(folder .. "layer3-head3.golden.png")
+        local drawn, color, number = pictures.png(at "golden.png"), palette(C.FASC_MAP_VIRIDIS), {}
+        for i = 0, C.FASC_PALETTE - 1 do
+            number[color(i)] = i
+        end
+        assert.same({128, 128}, {drawn.width, drawn.height})
+        local masked = 0
+        for y = 0, 127 do
+            for x = 0, 127 do
+                local a, b = number[drawn.at(x, y)], number[golden.at(x, y)]
+                assert.truthy(math.abs(a - b) <= 1, x .. ", " .. y .. ": " .. a .. ", not " .. b)
+                assert.equal(b == C.FASC_COLOR_MASKED, a == C.FASC_COLOR_MASKED)
+                masked = masked + (a == C.FASC_COLOR_MASKED and 1 or 0)
+            end
+        end
+        assert.equal(128 * 127 / 2, masked)
+    end)
+end)
+
 describe("fasc.heatmap's colours", function()
     local function range(t, opts)
         opts.path, opts.raw = at "r.png", true
@@ -243,6 +268,29 @@ describe("fasc.heatmap, as a figure,", function()
         assert(pictures.says(svg(fasc.full({7, 5}, 0 / 0), {}), "NaN"))
         assert(pictures.says(svg(support.ones {1, 1}, {}), "key"))
         assert(pictures.says(svg(support.ones {1, 5000}, {}), "4000"))
+    end)
+
+    it("shows NaN of q in its row alone", function()
+        local q, k = support.qkv({1, 1, 1, 20, 20, 8}, "f32")
+        q:slice(0, 0, {3, 4}):fill(0 / 0)
+        local source = require("fasc.map_source").of_qk(q, k, {kind = "probs", causal = true})
+        local info = fasc.heatmap(source, {path = at "q.png", raw = true})
+        local png = pictures.png(at "q.png")
+        assert.equal(4, info.nan_count) -- keys 0 to 3
+        for x = 0, 19 do
+            assert.equal(x > 3 and GREY or MAGENTA, png.at(x, 3))
+            assert.truthy(png.at(x, 2) ~= MAGENTA and png.at(x, 4) ~= MAGENTA)
+        end
+    end)
+
+    it("takes names from files as they come", function()
+        local t = support.ones {4, 4}
+        local bytes = svg(t, {title = ("endless"):rep(60), note = "\27[31m <&> \255",
+            metadata = {file = "caf\233\1"}})
+        assert.truthy(bytes:find("file: caf\239\191\189\239\191\189", 1, true))
+        assert.truthy(#pictures.texts(bytes) > 8) -- the title in several lines
+        fasc.heatmap(t, {path = at "n.png", metadata = {file = "caf\233"}})
+        assert(pictures.has_text(read "n.png", "file", "caf\239\191\189"))
     end)
 
     it("gives the same bytes again in every format, and a PNG of the size it says", function()
