@@ -118,11 +118,7 @@ local function class_help(class, width, methods)
     add_entries(out, docs.fields(class.name), "  ", width)
     if methods then
         out[#out + 1] = ""
-        local names = {}
-        for _, name in ipairs(sorted_names(methods)) do
-            names[#names + 1] = name
-        end
-        add_functions(out, methods, names, ":", width)
+        add_functions(out, methods, sorted_names(methods), ":", width)
     end
     return table.concat(out, "\n")
 end

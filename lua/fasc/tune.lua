@@ -3,6 +3,7 @@
 -- the library's own choice; the winner must agree with the reference.
 local attention = require "fasc.attention"
 local calls = require "fasc.attention_call"
+local clock = require "fasc.clock"
 local configurations = require "fasc.configurations"
 local errors = require "fasc.errors"
 local host = require "fasc.host"
@@ -17,6 +18,7 @@ local tuned = require "fasc.tuned"
 local M = {}
 
 local FINALISTS, ROUNDS = 3, 5 -- timed again, in turns
+local HOPELESS = 5 -- times the best so far
 local BUSY = 1.3 -- between the rounds of one configuration: then nothing can be told apart
 local MARGIN = 0.02 -- by which the library's choice must be beaten to be replaced
 local SHOWN = 12
@@ -92,17 +94,37 @@ local function say(format, ...)
     end
 end
 
--- Times each candidate for a short while. Ctrl-C ends it with an error, like all that computes.
+-- Seconds of one run.
+local function once(op)
+    local start = clock.now()
+    op:run()
+    return clock.now() - start
+end
+
+-- Times one configuration for a short while; one that is hopeless beside the best so far only once.
+-- The first run, which may compile, tells nothing of one that is slow.
+local function time_one(op, best, seconds)
+    if once(op) > HOPELESS * best then
+        local took = once(op)
+        if took > HOPELESS * best then
+            return took
+        end
+    end
+    return timing.time(op, {max_seconds = seconds, warmup_seconds = seconds / 10,
+        min_samples = 3}).p5
+end
+
+-- Times all candidates. Ctrl-C ends it with an error, like all that computes.
 local function time_all(list, make, seconds)
+    local best = math.huge
     for i, row in ipairs(list) do
         say("tune: %d of %d: %s %s", i, #list, row.plan.kernel, row.plan.config)
         local ok, result = pcall(function()
             row.op = make(row.config)
-            return timing.time(row.op, {max_seconds = seconds, warmup_seconds = seconds / 10,
-                min_samples = 3})
+            return time_one(row.op, best, seconds)
         end)
         if ok then
-            row.time = result.p5
+            row.time, best = result, math.min(best, result)
         elseif errors.is(result) and result.status ~= "ECANCELED" then
             row.failed = result.message -- it does not compile, or not fit
         else
