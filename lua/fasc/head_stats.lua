@@ -37,6 +37,7 @@ M.COLUMNS = {
 }
 
 -- ---- induction ----------------------------------------------------------------------------
+
 -- For each query (1-based) the keys that follow an earlier occurrence of the `match` tokens that
 -- end at it: the first `count` of the 0-based places that follow these tokens anywhere.
 local function followers(tokens, match)
