@@ -8,10 +8,17 @@ local tuned = require "fasc.tuned"
 local fails = support.fails
 local at = support.folder(setup, teardown)
 
+if not support.is_cpu then -- a GPU's configurations are compiled, one after another
+    describe("fasc.tune", function()
+        pending "on a GPU takes minutes: tests/gpu/tune.lua does it"
+    end)
+    return
+end
+
 local q, k, v
 
 setup(function()
-    q, k, v = support.qkv({1, 4, 2, 96, 160, 64}, support.is_cpu and "f32" or "f16")
+    q, k, v = support.qkv({1, 4, 2, 96, 160, 64}, "f32")
 end)
 
 -- The user's file is not what these tests use, nor may they change it.
