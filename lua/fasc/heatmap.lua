@@ -22,6 +22,7 @@ local MAP = {viridis = C.FASC_MAP_VIRIDIS, diverging = C.FASC_MAP_DIVERGING,
 local CUT = 0.001       -- of the cells are left out at either end by the percentile scale
 local LEAST_SIDE = 64   -- cells that pooling leaves to the shorter side
 local WHOLE = 1024      -- cells of a map's longer side, unless the caller says
+local DRAWN = 15000     -- cells of a side that a figure has room for
 
 ---@class fasc.HeatmapOptions
 ---@field path string       the picture to write: .png, .svg or .pdf
@@ -237,8 +238,14 @@ local function make_specs(opts, list, minus)
     for i, source in ipairs(list) do
         local crop = check_crop(source, opts.crop or {0, source.rows, 0, source.cols})
         local pool_rows, pool_cols = factors(crop[2] - crop[1], crop[4] - crop[3], panel)
+        local longest = math.max(math.ceil((crop[2] - crop[1]) / pool_rows),
+            math.ceil((crop[4] - crop[3]) / pool_cols))
         if minus then
             source:same_shape(minus[i])
+        end
+        if not opts.raw and longest > DRAWN then
+            errors.usage("heatmap: max_size: %d cells are too many for a figure, which has room "
+                .. "for %d; a raw picture may have any number", longest, DRAWN)
         end
         specs[i] = {
             pool = opts.pool, crop = crop, minus = minus and minus[i],
@@ -249,7 +256,7 @@ local function make_specs(opts, list, minus)
     return specs
 end
 
-local function text_of(opts, list, specs, low, high, causal)
+local function text_of(opts, list, specs, low, high, causal, plan)
     local source, spec = list[1], specs[1]
     local q0, q1, k0, k1 = unpack(spec.crop)
     local own = {
@@ -262,6 +269,7 @@ local function text_of(opts, list, specs, low, high, causal)
         crop = opts.crop and ("%d:%d,%d:%d"):format(q0, q1, k0, k1) or nil,
         minus = spec.minus and spec.minus:name() or nil,
         maps = #list > 1 and #list or nil,
+        kernel = plan and plan.kernel .. " " .. plan.arch or nil,
         tensor = source.tensor, layer = source.layer, batch = source.batch,
         head = #list == 1 and source.head or nil,
         computed = source.tensor and (source.computed and "from q and k" or "no") or nil,
@@ -346,7 +354,8 @@ local function draw_figure(opts, list, specs)
         pool = opts.pool, palette = palette_of(opts.map), theme = opts.theme, title = opts.title,
         note = opts.note, tokens = opts.tokens, is_probs = is_probs,
         sides = specs[1].sides and (opts.sides or is_probs), totals = totals,
-        metadata = text_of(opts, list, specs, low, high, list[1].causal),
+        metadata = text_of(opts, list, specs, low, high, list[1].causal,
+            panels[1].result.plan),
     })
     return {
         path = opts.path, raw = false, title = title, width = width, height = height,

@@ -336,6 +336,8 @@ describe("fasc.heatmap", function()
         refused("raw: draws one map, got 2", {t, t}, {raw = true})
         refused("raw: is a .png", t, {raw = true, path = at "never.svg"})
         refused("cell: is for raw pictures", t, {cell = 2})
+        refused("max_size: 15001 cells are too many for a figure", support.ones {1, 15001},
+            {max_size = 20000})
         refused("path: ", t, {path = at "never.gif"})
         fails("EINVAL", function()
             fasc.heatmap(t, {path = at "never.png", raw = true, metadata = {[""] = "x"}})
