@@ -34,6 +34,9 @@ typedef struct fasc_flash_params {
     int32_t section;                      /* heads whose K and V share L2; see tile order */
     float unit;      /* S of one in what the softmax works on: |scale|, or 1 with a mask tensor */
     float unit_log2; /* the same times log2(e), at least the smallest normal number */
+    /* How far, in powers of two, S may pass what exponents are taken against before that follows:
+     * the numbers have the room. 0 where the maximum itself is wanted. */
+    float slack;
 } fasc_flash_params;
 
 #endif

@@ -60,9 +60,16 @@ __device__ __forceinline__ uint32_t buffer(int j)
 }
 
 // Hides the columns of the tile at key0 that a row does not see.
-__device__ __forceinline__ void hide(float (&s)[4 * NT], const fasc_flash_params &p, const Block &b,
+__device__ __forceinline__ void hide(float (&s)[4 * NT], const fasc_flash_params &p, Block b,
                                      int mt, int key0)
 {
+    // The first row is fetched, or at least not seen through: what is made of it would be kept over
+    // the walk. Which of the two, as registers have come out best.
+    if (STAGES == 1 || SCORES == FASC_SCORES_LOGITS) {
+        b.row0 = kept_row0(b);
+    } else {
+        asm volatile("" : "+r"(b.row0));
+    }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         int first, last;
@@ -117,6 +124,19 @@ __device__ __forceinline__ void probabilities(float (&s)[4 * NT], const float (&
     }
 }
 
+// The largest of a row's scores in this tile and of `max`.
+__device__ __forceinline__ float tile_max(const float (&s)[4 * NT], float max, int half)
+{
+    // two chains, for the latency of one
+    float even = fmaxf_nan(max, s[2 * half]), odd = s[2 * half + 1];
+#pragma unroll
+    for (int i = 4 + 2 * half; i < 4 * NT; i += 4) {
+        even = fmaxf_nan(even, s[i]);
+        odd = fmaxf_nan(odd, s[i + 1]);
+    }
+    return quad_max(fmaxf_nan(even, odd));
+}
+
 // P of 16 keys, not yet divided by its sum: packed for the second product, and added to the sum.
 template <int N>
 __device__ __forceinline__ void exponentials(float (&s)[N], RowState &r, const float (&offset)[2],
@@ -143,11 +163,21 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     constexpr bool USE_V = !STATISTICS && WANT_OUT;
     // `logits` are wanted everywhere, all else only where a query sees keys.
     const int begin = SCORES == FASC_SCORES_LOGITS ? 0 : range.begin;
-    const int end = SCORES == FASC_SCORES_LOGITS ? (p.seqlen_k + BLOCK_N - 1) / BLOCK_N : range.end;
+    auto is_there = [&](int j) {
+        return SCORES == FASC_SCORES_LOGITS ? j * BLOCK_N < p.seqlen_k : j < range.end;
+    };
     const bool use_v = USE_V && (!EXTRAS || p.out);
     const bool softmax = use_v || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
     const float c = p.unit_log2;
 
+    // What some query of the block sees; only `logits` walk over more.
+    auto is_seen = [&](int j) {
+        if (SCORES != FASC_SCORES_LOGITS) {
+            return true;
+        }
+        const TileRange r = kept_range(b);
+        return j >= r.begin && j < r.end;
+    };
     auto load = [&](int which, uint32_t tile, int64_t stride, int j) {
         const uint64_t at = kept(b, KEPT_TILE);
         const uint16_t *from = (const uint16_t *)kept(b, which);
@@ -157,7 +187,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     };
     auto load_k = [&](int j) { load(KEPT_K, b.k_tile, p.k_stride[2], j); };
     auto load_v = [&](int j) {
-        if (use_v && j >= range.begin && j < range.end) {
+        if (use_v && is_seen(j)) {
             load(KEPT_V, b.v_tile, p.v_stride[2], j);
         }
     };
@@ -173,7 +203,8 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
                 add_mask(s[mt], p, renewed(b), mt, key0);
             }
         }
-        if (j < range.full_begin || j >= range.full_end) {
+        const TileRange r = kept_range(b);
+        if (j < r.full_begin || j >= r.full_end) {
 #pragma unroll
             for (int mt = 0; mt < MT; mt++) {
                 hide(s[mt], p, renewed(b), mt, key0);
@@ -188,19 +219,32 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     };
     // Takes S into the maxima, and brings what there is so far under them.
     auto maxima = [&](float(&s)[MT][4 * NT]) {
-        float factor[MT][2];
+        float max[MT][2];
         bool grown = false;
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
-            softmax_update_max(rows[mt], factor[mt], s[mt], c);
-            rows[mt].sum[0] *= factor[mt][0];
-            rows[mt].sum[1] *= factor[mt][1];
-            grown = grown || factor[mt][0] != 1.0f || factor[mt][1] != 1.0f;
-        }
-        if (use_v && __any_sync(FULL_MASK, grown)) {
 #pragma unroll
-            for (int mt = 0; mt < MT; mt++) {
-                softmax_rescale(o[mt], factor[mt]);
+            for (int half = 0; half < 2; half++) {
+                max[mt][half] = tile_max(s[mt], rows[mt].max[half], half);
+                // written so that a NaN counts as growth
+                grown = grown || !((max[mt][half] - rows[mt].max[half]) * c <= p.slack);
+            }
+        }
+        if (!__any_sync(FULL_MASK, grown)) {
+            return;
+        }
+#pragma unroll
+        for (int mt = 0; mt < MT; mt++) {
+            float factor[2];
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                factor[half] = exp2_approx(__fmul_rn(rows[mt].max[half], c) -
+                                           softmax_offset(max[mt][half], c));
+                rows[mt].sum[half] *= factor[half];
+                rows[mt].max[half] = max[mt][half];
+            }
+            if (use_v) {
+                softmax_rescale(o[mt], factor);
             }
         }
     };
@@ -242,7 +286,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     __syncthreads(); // the buffers are free: a walk before this one has ended
 #pragma unroll
     for (int ahead = 0; ahead < (STAGES > 1 ? STAGES - 1 : 1); ahead++) {
-        if (begin + ahead < end) {
+        if (is_there(begin + ahead)) {
             load_k(begin + ahead);
             if (STAGES > 1) {
                 load_v(begin + ahead);
@@ -251,8 +295,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         cp_async_commit();
     }
 #pragma unroll 1
-    for (int j = begin; j < end; j++) {
-        const bool seen = j >= range.begin && j < range.end;
+    for (int j = begin; is_there(j); j++) {
         const uint32_t k_tile = b.k_tile + buffer(j) * KV_BYTES;
 
         // K (and V, with several stages) of this step has arrived for all threads, and what the
@@ -260,7 +303,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         if (STAGES > 1) {
             cp_async_wait<(STAGES > 1 ? STAGES - 2 : 0)>();
             __syncthreads();
-            if (j + STAGES - 1 < end) {
+            if (is_there(j + STAGES - 1)) {
                 load_k(j + STAGES - 1);
                 load_v(j + STAGES - 1);
             }
@@ -275,13 +318,13 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         product_qk(s, b, k_tile);
         if (STAGES == 1) { // K's buffer is free
             __syncthreads();
-            if (j + 1 < end) {
+            if (is_there(j + 1)) {
                 load_k(j + 1);
             }
             cp_async_commit();
         }
         finish_s(s, j);
-        if (!seen || !softmax) {
+        if (!is_seen(j) || !softmax) {
             continue;
         }
         if constexpr (!NORMALIZED) {
@@ -316,6 +359,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             o[mt][i] = 0.0f;
         }
     }
+    keep_range(b, range);
     const int row = thread_row(p.head_dim);
     keep(b, KEPT_K, (uint64_t)thread_start(p.k, p.k_stride, b.batch, b.head_k));
     keep(b, KEPT_V, (uint64_t)thread_start(p.v, p.v_stride, b.batch, b.head_k));
@@ -340,15 +384,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 
     walk<SCORES == FASC_SCORES_PROBS>(p, b, range, rows, o, lse2);
 
-    const Block again = this_block(p); // so that nothing of it is kept during the walk
+    Block again = this_block(p); // so that nothing of it is kept during the walk
+    again.q_tile = b.q_tile;
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
         softmax_finish(rows[mt], lse2[mt], p.unit_log2);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int row = fragment_row(b, mt, half);
+            const int row = fragment_row(again, mt, half);
             const bool empty = rows[mt].max[half] == -INFINITY_F32;
-            if (row < p.seqlen_q && (b.lane & 3) == 0) {
+            if (row < p.seqlen_q && (again.lane & 3) == 0) {
                 if (p.lse) {
                     p.lse[again.batch * p.lse_stride[0] + again.head * p.lse_stride[1] +
                           row * p.lse_stride[2]] = lse2[mt][half] * LN_2;
@@ -374,7 +419,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         for (int mt = 0; mt < MT; mt++) {
             spoilt[mt] = p.banded || p.mask.data ? spoilt_rows(o[mt], lse2[mt]) : 0;
         }
-        store_out(p, b, again, o, inverse);
+        store_out(p, again, o, inverse);
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
             const Block at = this_block(p); // again, so that it takes no registers in the walk

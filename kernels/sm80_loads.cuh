@@ -30,6 +30,37 @@ __device__ __forceinline__ uint64_t kept(const Block &b, int which)
 constexpr int KEPT_K = 0, KEPT_V = 1, KEPT_TILE = 2, KEPT_SCORES = 3, KEPT = 4;
 constexpr int KEPT_BYTES = KEPT * THREADS * 8;
 
+// The block's range of tiles and its first row, behind what the threads keep.
+__device__ __forceinline__ void keep_range(const Block &b, const TileRange &r)
+{
+    if (threadIdx.x == 0) {
+        store_shared_4(b.kept + KEPT_BYTES + 16, b.row0);
+        asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(b.kept + KEPT_BYTES),
+                     "r"(r.begin), "r"(r.end), "r"(r.full_begin), "r"(r.full_end)
+                     : "memory");
+    }
+}
+
+__device__ __forceinline__ TileRange kept_range(const Block &b)
+{
+    TileRange r;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(r.begin), "=r"(r.end), "=r"(r.full_begin), "=r"(r.full_end)
+                 : "r"(b.kept + KEPT_BYTES)
+                 : "memory");
+    return r;
+}
+
+__device__ __forceinline__ int kept_row0(const Block &b)
+{
+    int row0;
+    asm volatile("ld.shared.b32 %0, [%1];\n"
+                 : "=r"(row0)
+                 : "r"(b.kept + KEPT_BYTES + 16)
+                 : "memory");
+    return row0;
+}
+
 // ---- tiles --------------------------------------------------------------------
 
 // A thread's place in row 0 of a tensor.

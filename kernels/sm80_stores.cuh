@@ -104,9 +104,10 @@ template <class Value>
 __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const Block &block,
                                              int key0, Value x)
 {
-    const Block b = renewed(block);
+    Block b = renewed(block);
+    b.row0 = STAGES == 1 ? kept_row0(b) : b.row0; // as registers have come out best
     if (p.scores_store != FASC_STORE_VECTOR || key0 + BLOCK_N > p.seqlen_k) {
-        store_scores_scalar(p, renewed(block), key0, x);
+        store_scores_scalar(p, b, key0, x);
     } else {
         store_scores_vector(p, b, key0, x);
     }
@@ -154,10 +155,10 @@ __device__ void fill_scores(const fasc_flash_params &p, const Block &b, int key_
 
 // O times `factor` of its row. 16-bit rows go through the warp's own rows of the Q tile.
 __device__ __forceinline__ void store_out(const fasc_flash_params &p, const Block &b,
-                                          const Block &again, const float (&o)[MT][4 * OUT_TILES],
+                                          const float (&o)[MT][4 * OUT_TILES],
                                           const float (&factor)[MT][2])
 {
-    const int64_t base = again.batch * p.out_stride[0] + again.head * p.out_stride[1];
+    const int64_t base = b.batch * p.out_stride[0] + b.head * p.out_stride[1];
     if (p.out_f32 || p.out_store == FASC_STORE_SCALAR) {
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {

@@ -143,6 +143,7 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
         .unit = problem->mask_data ? 1.0f : fabsf((float)problem->scale),
     };
     p.unit_log2 = fmaxf(p.unit * LOG2_E, FLT_MIN);
+    p.slack = pass->first && args->row_max ? 0.0f : 8.0f;
     if (problem->mask_data) {
         p.mask.data = (void *)(uintptr_t)problem->mask_data;
         p.mask.dtype = (int32_t)problem->mask_dtype;

@@ -7,21 +7,23 @@
 
 #include "cuda/flash.h"
 
+/* What a configuration has registers for. LEAN: out beside no scores or 16-bit logits. */
+enum { OUT_ALONE = 1, OUT_LOGITS = 2, LEAN = OUT_ALONE | OUT_LOGITS, EVERYTHING = 4 | LEAN };
+
 /* A head_dim takes the rows of the smallest head_dim that holds it, best first. Measured:
- * results/sm80_log.md. */
+ * results/sm80_log.md. Rows that do not serve everything are for the compute capabilities
+ * [first, last], where they need no spills. */
 typedef struct sm80_config {
     int32_t head_dim, block_m, block_n, stages, warps; /* the kernel's macros */
-    /* A lean one has registers for out beside no scores or 16-bit logits, for nothing more, and on
-     * the compute capabilities [first, last] alone; what serves everything is for any. */
-    bool lean;
-    int32_t first, last;
+    int32_t uses, first, last;
 } sm80_config;
 
 static const sm80_config CONFIG[] = {
-    {64, 128, 128, 2, 4, true, 89, 90}, {64, 128, 64, 2, 4, false, 0, 0},
-    {96, 128, 64, 1, 4, false, 0, 0},   {128, 128, 64, 1, 4, true, 80, 90},
-    {128, 128, 32, 2, 4, false, 0, 0},  {192, 64, 64, 1, 4, false, 0, 0},
-    {256, 64, 32, 1, 4, false, 0, 0},
+    {64, 128, 128, 2, 4, LEAN, 89, 90},       {64, 128, 64, 2, 4, EVERYTHING, 0, 0},
+    {96, 128, 64, 1, 4, EVERYTHING, 0, 0},    {128, 128, 64, 2, 4, OUT_LOGITS, 90, 90},
+    {128, 128, 64, 1, 4, OUT_LOGITS, 80, 89}, {128, 128, 64, 1, 4, OUT_ALONE, 80, 90},
+    {128, 128, 32, 2, 4, EVERYTHING, 0, 0},   {192, 64, 64, 1, 4, EVERYTHING, 0, 0},
+    {256, 64, 32, 1, 4, EVERYTHING, 0, 0},
 };
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
@@ -45,16 +47,22 @@ static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
 
 static bool serves(const sm80_config *c, const sm80_use *use)
 {
-    return !c->lean || (use->want_out && !use->extras && !use->f32 &&
-                        (use->scores == FASC_SCORES_NONE || use->scores == FASC_SCORES_LOGITS));
+    int32_t needs = EVERYTHING;
+    if (use->want_out && !use->extras && !use->f32) {
+        needs = use->scores == FASC_SCORES_NONE     ? OUT_ALONE
+                : use->scores == FASC_SCORES_LOGITS ? OUT_LOGITS
+                                                    : EVERYTHING;
+    }
+    return (c->uses & needs) == needs;
 }
 
-/* The kernel's shared memory: Q, the stages of K and V, four words of two a thread. */
+/* The kernel's shared memory: Q, the stages of K and V, four numbers of 8 bytes a thread, and the
+ * range of tiles. */
 static size_t smem_bytes(const sm80_config *c, bool want_out)
 {
     size_t panels = (size_t)(c->head_dim + 63) / 64;
     size_t tiles = (size_t)c->block_m + (size_t)c->block_n * (size_t)c->stages * (want_out ? 2 : 1);
-    return panels * 128 * tiles + (size_t)c->warps * 32 * 32;
+    return panels * 128 * tiles + (size_t)c->warps * 32 * 32 + 16;
 }
 
 static bool matches(const sm80_config *c, const fasc_kernel_config *wanted)
@@ -95,10 +103,14 @@ static const sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *
         int64_t smem = (int64_t)smem_bytes(c, use->want_out), reserved = 1024;
         if (!matches(c, &problem->args->kernel)) {
             used = list(why, used, room, c, "", 0, 0);
-        } else if (c->lean && (d->compute < c->first || d->compute > c->last)) {
+        } else if (c->last && (d->compute < c->first || d->compute > c->last)) {
             used = list(why, used, room, c, " (for sm_%lld to sm_%lld)", c->first, c->last);
         } else if (!serves(c, use)) {
-            used = list(why, used, room, c, " (out with 16-bit logits or no scores)", 0, 0);
+            used = list(why, used, room, c,
+                        c->uses == OUT_ALONE    ? " (out alone)"
+                        : c->uses == OUT_LOGITS ? " (out with 16-bit logits)"
+                                                : " (out with 16-bit logits or no scores)",
+                        0, 0);
         } else if (smem > d->smem_per_block) {
             used = list(why, used, room, c, " (needs %lld bytes of shared memory, has %lld)", smem,
                         d->smem_per_block);
