@@ -8,6 +8,7 @@ local M = {}
 
 local PIXELS = 1600 -- of a grid's width
 local TICK = 10
+local WORDS = 46    -- a panel of this size has room for "layer 0" at its side
 
 -- Rows and columns: layers by heads where every pair is there, else near a square.
 local function arrange(list)
@@ -98,11 +99,12 @@ function M.draw(panels, how, said)
     end
     for i, head in ipairs(grid.heads or {}) do
         fig:text {x = x0 + (i - 1) * step_x + grid.w / 2, y = y0 - 5, size = TICK,
-            text = (i == 1 and "head " or "") .. head, anchor = "middle", color = fig.theme.muted}
+            text = (i == 1 and grid.w >= WORDS and "head " or "") .. head, anchor = "middle",
+            color = fig.theme.muted}
     end
     for i, layer in ipairs(grid.layers or {}) do
         fig:text {x = x0 - 6, y = y0 + (i - 1) * step_y + grid.h / 2, size = TICK, rotate = -90,
-            text = (i == 1 and "layer " or "") .. layer, anchor = "middle",
+            text = (i == 1 and grid.h >= WORDS and "layer " or "") .. layer, anchor = "middle",
             color = fig.theme.muted}
     end
     chart.color_bar(fig, {x = x0 + grid.cols * step_x + 10, y = y0 + grid.name, w = 0,
