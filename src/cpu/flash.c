@@ -17,6 +17,7 @@ enum {
     BLOCK_M = 128,
     BLOCK_N = 128,
     BLOCK_M_PROBS = 64,      /* S of its rows is kept: seqlen_k floats a row */
+    BLOCK_M_KEPT = 64,       /* their exponentials are */
     THIN_QUERIES = 4,        /* up to here queries are taken one by one */
     ITEMS_PER_THREAD = 4,    /* at least, or tiles are made smaller */
     TILE_FLOATS = 128 * 256, /* of a tile of K: what the second-level cache holds with the rest */
@@ -44,8 +45,13 @@ static fasc_status check_block(const char *name, int32_t value)
 
 /* Few query tiles leave threads without work, so tiles shrink; none is larger than all queries of
  * a key head. */
-static int32_t default_block_m(const fasc_problem *p, int64_t queries)
+static int32_t default_block_m(const flash_job *job)
 {
+    const fasc_problem *p = job->problem;
+    int64_t queries = job->last - job->first;
+    if (job->kept) {
+        return BLOCK_M_KEPT;
+    }
     int64_t rows = queries * p->group, heads = p->batch * p->heads_k;
     int32_t block = p->args->probs ? BLOCK_M_PROBS : BLOCK_M;
     while (block > BLOCK[0] &&
@@ -102,6 +108,8 @@ static flash_job passes_of(const fasc_problem *p)
     job.forward = all_rows || (p->wanted & OF_PROBS);
     job.first = all_rows ? 0 : p->q0; /* else the ranges' rows are enough */
     job.last = all_rows ? p->seqlen_q : p->q1;
+    job.kept = flash_kept_applies(&job);
+    job.columns = job.columns && !job.kept;
     return job;
 }
 
@@ -137,7 +145,7 @@ static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, 
     job.heads = heads_of(p, queries, job.block_m, job.width);
     if (job.forward) {
         int32_t given = p->args->kernel.splits;
-        job.splits = given ? given : flash_splits_of(p, items_of(&job), job.block_n);
+        job.splits = job.kept ? 1 : given ? given : flash_splits_of(p, items_of(&job), job.block_n);
     }
     job.keep_rows = p->args->probs && job.splits == 1;
     job.late_probs = p->args->probs && job.splits > 1;
@@ -151,13 +159,14 @@ int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scra
     const fasc_problem *p = job->problem;
     int64_t used = 0, dims = p->head_dim, width = job->width, keys = job->block_n;
     int64_t longest = dims > keys ? dims : keys, rows = job->block_m;
+    bool stay = job->keep_rows || job->kept;
     *scratch = (flash_scratch){0};
     scratch->rows = flash_take(base, &used, width * longest + job->ops->lanes); /* by vectors */
     scratch->q_t = flash_take(base, &used, rows * dims);
     scratch->o_t = flash_take(base, &used, rows * dims);
     scratch->max = flash_take(base, &used, width);
     scratch->alpha = flash_take(base, &used, width);
-    scratch->s = flash_take(base, &used, job->keep_rows ? rows * p->seqlen_k : keys * width);
+    scratch->s = flash_take(base, &used, stay ? rows * p->seqlen_k : keys * width);
     scratch->p = job->keep_rows ? flash_take(base, &used, keys * width) : scratch->s;
     scratch->k = flash_take(base, &used, keys * dims);
     scratch->v = flash_take(base, &used, keys * dims);
@@ -177,6 +186,11 @@ int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scra
     if (p->topk) {
         scratch->top = flash_take(base, &used, rows * p->topk);
         scratch->top_at = (int32_t *)(void *)flash_take(base, &used, rows * p->topk);
+    }
+    if (job->kept) {
+        scratch->tile_m = flash_take(base, &used, (p->seqlen_k + keys - 1) / keys * rows);
+        scratch->column_sum = flash_take(base, &used, keys * job->ops->lanes);
+        scratch->column_max = flash_take(base, &used, keys * job->ops->lanes);
     }
     return used;
 }
@@ -204,10 +218,14 @@ static int64_t shared_lend(flash_job *job, char *base)
 {
     const fasc_problem *p = job->problem;
     int64_t used = 0, rows = p->batch * p->heads_q * p->seqlen_q;
-    bool kept = (p->wanted & (OF_PROBS | FASC_WANT(MAX_LOGIT))) || job->late_probs;
-    job->m_of = kept ? flash_take(base, &used, rows) : NULL;
-    job->log2_sum_of = kept ? flash_take(base, &used, rows) : NULL;
+    bool again = job->columns || job->tiles || job->late_probs || p->args->diag_sum_probs ||
+                 p->args->max_logit;
+    job->m_of = again ? flash_take(base, &used, rows) : NULL;
+    job->log2_sum_of = again ? flash_take(base, &used, rows) : NULL;
     job->partial = flash_take(base, &used, flash_partial_floats(job));
+    if (job->kept) {
+        used += flash_kept_lend(job, items_of(job), base ? base + used : NULL);
+    }
     return used;
 }
 
@@ -228,6 +246,7 @@ static void describe(const flash_job *job, fasc_attention_plan *plan)
     snprintf(plan->config, sizeof plan->config, "%s %dx%d, %d threads", plan->arch, plan->block_m,
              plan->block_n, plan->threads);
     add_words(plan, job->splits > 1, splits);
+    add_words(plan, job->kept, ", columns from kept exponentials");
     add_words(plan, job->columns || job->tiles || job->late_probs, " + key-stationary pass");
     add_words(plan, job->diagonals, " + pass along diagonals");
     add_words(plan, job->linear, " + sums of logits by the linear formula");
@@ -259,8 +278,7 @@ static fasc_status flash_plan(const fasc_problem *problem, fasc_attention_plan *
         return status;
     }
     flash_job passes = passes_of(problem);
-    plan->block_m =
-        config->block_m ? config->block_m : default_block_m(problem, passes.last - passes.first);
+    plan->block_m = config->block_m ? config->block_m : default_block_m(&passes);
     plan->block_n = config->block_n ? config->block_n : default_block_n(problem);
     flash_job job = job_of(problem, plan, NULL);
     plan->threads = fasc_cpu_threads(most_items(&job));
@@ -308,6 +326,19 @@ static bool last_rows_see_more(const flash_job *job)
     return last_end - last_begin > first_end - first_begin;
 }
 
+/* One thread's part of joining the columns of a round. */
+static void join(const flash_job *job, int64_t first, int64_t count, bool descending)
+{
+#pragma omp for schedule(dynamic)
+    for (int64_t number = 0; number < flash_kept_join_count(job); number++) {
+        for (int64_t n = 0; n < count && !fasc_stopped(job->stop); n++) {
+            flash_item item = item_of(job, first + n, descending);
+            item.slot = n;
+            flash_kept_join(job, &item, number);
+        }
+    }
+}
+
 /* One thread's part of all passes; each ends before the next begins. */
 static void run_passes(const flash_job *job, char *base)
 {
@@ -316,11 +347,19 @@ static void run_passes(const flash_job *job, char *base)
     if (job->forward) {
         flash_scratch_lend(job, base, &scratch);
     }
+    int64_t items = items_of(job), round = job->kept ? job->slots : items;
+    for (int64_t first = 0; first < items; first += round) {
+        int64_t count = fasc_least(round, items - first);
 #pragma omp for schedule(dynamic)
-    for (int64_t number = 0; number < items_of(job); number++) {
-        if (!fasc_stopped(job->stop)) {
-            flash_item item = item_of(job, number, descending);
-            flash_item_run(job, &item, &scratch);
+        for (int64_t n = 0; n < count; n++) {
+            if (!fasc_stopped(job->stop)) {
+                flash_item item = item_of(job, first + n, descending);
+                item.slot = n;
+                flash_item_run(job, &item, &scratch);
+            }
+        }
+        if (job->kept) {
+            join(job, first, count, descending);
         }
     }
     if (job->splits > 1) {
@@ -362,10 +401,16 @@ static fasc_status flash_run(const fasc_problem *problem, const fasc_attention_p
     flash_job job = job_of(problem, plan, &stop);
     char *threads = workspace + shared_lend(&job, workspace);
     int64_t bytes = thread_bytes(&job);
+    if (job.kept) {
+        flash_kept_clear(&job);
+    }
 #pragma omp parallel num_threads(plan->threads)
     run_passes(&job, threads + omp_get_thread_num() * bytes);
     if (!fasc_stopped(&stop)) {
         flash_store_max_logit(&job);
+        if (job.kept) {
+            flash_kept_store(&job);
+        }
     }
     return fasc_stop_status("attention", &stop);
 }

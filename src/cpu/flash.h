@@ -27,6 +27,11 @@ typedef struct flash_job {
     bool linear;               /* row_sum and col_sum_logits come by the linear formula */
     float *m_of, *log2_sum_of; /* of every row, (B, Hq, Nq), for the second passes; NULL without */
     float *partial;            /* states of split rows */
+    bool kept;                 /* columns come out of the first pass (flash_kept.c) */
+    int64_t slots;
+    float *slot; /* of items in flight */
+    double *column_sum;
+    float *column_max;
     fasc_stop *stop;
 } flash_job;
 
@@ -52,6 +57,8 @@ typedef struct flash_scratch {
     int32_t *at;
     float *top; /* (block_m, k): the largest, and their keys */
     int32_t *top_at;
+    float *tile_m; /* with kept: (key tiles, block_m): the running maximum after each */
+    float *column_sum, *column_max; /* with kept: (block_n, lanes) */
 } flash_scratch;
 
 /* Lends out memory at base (which may be NULL: to learn the size) and returns the bytes taken. */
@@ -72,6 +79,7 @@ typedef struct flash_item {
     int64_t begin, end;             /* keys */
     int64_t whole_begin, whole_end; /* with those of all splits */
     int64_t split;
+    int64_t slot; /* with kept */
 } flash_item;
 
 /* A group of an item's queries: those that tiles hold side by side. */
@@ -165,6 +173,26 @@ void flash_split_keep(const flash_job *job, const flash_item *item, const flash_
 /* Joins the parts of row n of all that the first pass covers, and stores it. floats: scratch. */
 void flash_split_merge(const flash_job *job, int64_t n, float *floats);
 int64_t flash_merge_floats(const flash_job *job);
+
+/* ---- flash_kept.c ------------------------------------------------------------------------ */
+
+/* True if column sums and maxima of P can come out of the first pass. */
+bool flash_kept_applies(const flash_job *job);
+
+/* Lends what all threads share, for so many items in all; sets job->slots. */
+int64_t flash_kept_lend(flash_job *job, int64_t items, char *base);
+int64_t flash_kept_slots(const flash_job *job, int64_t items);
+
+/* An item whose groups have met all their keys leaves its columns in its slot. */
+void flash_kept_item(const flash_job *job, const flash_item *item, const flash_group *group,
+                     int64_t groups, flash_scratch *scratch);
+
+/* Joins the columns that an item left; unit `number` of the count is one thread's. */
+int64_t flash_kept_join_count(const flash_job *job);
+void flash_kept_join(const flash_job *job, const flash_item *item, int64_t number);
+
+void flash_kept_clear(const flash_job *job);
+void flash_kept_store(const flash_job *job);
 
 /* ---- second passes ---------------------------------------------------------------------- */
 

@@ -11,6 +11,8 @@
 #include "cpu/flash.h"
 #include "cpu/rows.h"
 
+enum { MOST_GROUPS = 512 }; /* the largest block_m in groups of one */
+
 /* ---- loading -------------------------------------------------------------------------- */
 
 const float *flash_rows_of(const fasc_tensor *t, int64_t b, int64_t hk, int64_t begin, int64_t end,
@@ -71,7 +73,7 @@ static flash_group group_at(const flash_job *job, const flash_item *item, int64_
     g.q_t = scratch->q_t + place * p->head_dim;
     g.o_t = scratch->o_t + place * p->head_dim;
     g.place = place;
-    g.s = scratch->s + (job->keep_rows ? place * p->seqlen_k : 0);
+    g.s = scratch->s + (job->keep_rows || job->kept ? place * p->seqlen_k : 0);
     flash_group_bounds(p, &g);
     return g;
 }
@@ -143,14 +145,15 @@ static void values_one_by_one(const float *v, int64_t v_ld, int64_t keys, int64_
 }
 
 /* The online softmax over keys [begin, end) of the tile, whose scores begin at s. */
-static void attend(const flash_job *job, const flash_group *g, const flash_keys *tile,
-                   int64_t begin, int64_t end, bool cut, float *s, flash_scratch *scratch)
+static void attend(const flash_job *job, const flash_item *item, const flash_group *g,
+                   const flash_keys *tile, int64_t begin, int64_t end, bool cut, float *s,
+                   flash_scratch *scratch)
 {
     const fasc_tile_ops *ops = job->ops;
     const fasc_problem *problem = job->problem;
     int64_t keys = end - begin, dims = problem->head_dim;
     float *p = job->keep_rows ? scratch->p : s;
-    if (job->entropy || job->distance) {
+    if (job->entropy || job->distance || job->kept) {
         const fasc_tile_softmax state = {
             .m = scratch->m + g->place,
             .sum = scratch->sum + g->place,
@@ -163,6 +166,11 @@ static void attend(const flash_job *job, const flash_group *g, const flash_keys 
     } else {
         ops->softmax(s, p, keys, g->width, scratch->max, scratch->m + g->place,
                      scratch->sum + g->place, scratch->alpha);
+    }
+    if (job->kept) {
+        int64_t number = (tile->begin - item->begin) / job->block_n;
+        memcpy(scratch->tile_m + number * job->block_m + g->place, scratch->m + g->place,
+               (size_t)g->width * sizeof(float));
     }
     if (!tile->v) {
         return;
@@ -197,7 +205,8 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
     if (begin >= end) {
         begin = end = tile->begin;
     }
-    float *s = g->s + (job->keep_rows ? (tile->begin - item->begin) * width : 0);
+    bool rows_stay = job->keep_rows || job->kept;
+    float *s = g->s + (rows_stay ? (tile->begin - item->begin) * width : 0);
     float *seen = s + (begin - tile->begin) * width;
     bool whole = end - begin == keys;
     bool cut = begin < end && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
@@ -230,7 +239,7 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
             memcpy(scratch->max, m, (size_t)width * sizeof *m);
             job->ops->raise_max(seen, end - begin, g->width, scratch->max);
         }
-        attend(job, g, tile, begin, end, cut, seen, scratch);
+        attend(job, item, g, tile, begin, end, cut, seen, scratch);
     }
 }
 
@@ -317,6 +326,13 @@ void flash_item_run(const flash_job *job, const flash_item *item, flash_scratch 
     for (int64_t n = 0; n < groups; n++) {
         flash_group g = group_at(job, item, n, scratch);
         group_end(job, item, &g, scratch);
+    }
+    if (job->kept) {
+        flash_group all[MOST_GROUPS];
+        for (int64_t n = 0; n < groups; n++) {
+            all[n] = group_at(job, item, n, scratch);
+        }
+        flash_kept_item(job, item, all, groups, scratch);
     }
     job->ops->stream_end();
 }

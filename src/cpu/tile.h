@@ -67,7 +67,7 @@ typedef struct fasc_tile_ops {
     /* s = exp(s - m) / 2^log2_sum in place, with subnormal results; 0 where s is -inf. */
     void (*probs)(float *s, int64_t keys, int width, const float *m, const float *log2_sum);
 
-    /* `softmax` that keeps t or d or both as well. */
+    /* `softmax` that keeps t or d or both as well, and subnormal exponentials. */
     void (*softmax_more)(const float *s, float *p, int64_t keys, int width, const float *max,
                          const fasc_tile_softmax *state);
 
@@ -89,6 +89,9 @@ typedef struct fasc_tile_ops {
     void (*add_columns)(const float *s, int64_t keys, int width, float *sum);
     void (*raise_columns)(const float *p, int64_t keys, int width, float *max);
     void (*add_diagonals)(const float *s, int64_t keys, int width, float *diagonal);
+    /* The same of p[j][x] factor[x] with p >= 0; a p of 0 stays 0 whatever its factor. */
+    void (*add_scaled)(const float *p, int64_t keys, int width, const float *factor, float *sum);
+    void (*raise_scaled)(const float *p, int64_t keys, int width, const float *factor, float *max);
     void (*blank)(float *s, int64_t keys, int width, int64_t count);
 
     /* dst = value, n times. stream as above. */

@@ -42,7 +42,7 @@ INLINE void softmax_columns(const bool entropy, const bool distance, const float
         for (; j < keys; j += 2) {
             for (int odd = 0; odd < 2 && j + odd < keys; odd++) {
                 vec below = *(const vec *)(s + (j + odd) * width + c) - largest;
-                vec e = vec_exp2(below * log2e);
+                vec e = vec_exp2_gradual(below * log2e);
                 *(vec *)(p + (j + odd) * width + c) = e;
                 sum[odd] += e;
                 if (entropy) {
@@ -76,8 +76,10 @@ static void tile_softmax_more(const float *s, float *p, int64_t keys, int width,
         softmax_columns(true, true, s, p, keys, width, max, x);
     } else if (x->t) {
         softmax_columns(true, false, s, p, keys, width, max, x);
-    } else {
+    } else if (x->d) {
         softmax_columns(false, true, s, p, keys, width, max, x);
+    } else {
+        softmax_columns(false, false, s, p, keys, width, max, x);
     }
 }
 
@@ -201,6 +203,37 @@ static void tile_raise_columns(const float *p, int64_t keys, int width, float *m
         for (int c = 0; c < width; c += LANES, p += LANES) {
             vec x = *(const vec *)p;
             largest = vec_select((x > largest) | (x != x), x, largest); /* a NaN stays */
+        }
+        vec_store(max, largest);
+    }
+}
+
+/* A probability from its exponential; 0 stays 0, for a hidden pair's factor may be NaN. */
+static inline vec scaled(vec p, vec factor)
+{
+    return vec_select(p == vec_set(0.0f), vec_set(0.0f), p * factor);
+}
+
+static void tile_add_scaled(const float *p, int64_t keys, int width, const float *factor,
+                            float *sum)
+{
+    for (int64_t j = 0; j < keys; j++, sum += LANES) {
+        vec total = vec_load(sum);
+        for (int c = 0; c < width; c += LANES, p += LANES) {
+            total += scaled(*(const vec *)p, vec_load(factor + c));
+        }
+        vec_store(sum, total);
+    }
+}
+
+static void tile_raise_scaled(const float *p, int64_t keys, int width, const float *factor,
+                              float *max)
+{
+    for (int64_t j = 0; j < keys; j++, max += LANES) {
+        vec largest = vec_load(max);
+        for (int c = 0; c < width; c += LANES, p += LANES) {
+            vec x = scaled(*(const vec *)p, vec_load(factor + c));
+            largest = vec_select((x > largest) | (x != x), x, largest);
         }
         vec_store(max, largest);
     }

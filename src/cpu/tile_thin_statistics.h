@@ -17,7 +17,7 @@ static void thin_softmax_more(const float *s, float *p, int64_t keys, int width,
     for (int64_t j = 0; j < keys; j += LANES) {
         int64_t left = keys - j < LANES ? keys - j : LANES;
         vec below = (left < LANES ? row_tail(s + j, left) : vec_load(s + j)) - largest;
-        vec e = vec_exp2(below * log2e);
+        vec e = vec_exp2_gradual(below * log2e);
         memcpy(p + j, &e, (size_t)left * sizeof *p);
         sum += e;
         t += moment(below, e);
@@ -99,6 +99,25 @@ static void thin_raise_columns(const float *p, int64_t keys, int width, float *m
     (void)width;
     for (int64_t j = 0; j < keys; j++) {
         max[j] = p[j] > max[j] || isnan(p[j]) ? p[j] : max[j];
+    }
+}
+
+static void thin_add_scaled(const float *p, int64_t keys, int width, const float *factor,
+                            float *sum)
+{
+    (void)width;
+    for (int64_t j = 0; j < keys; j++) {
+        sum[j] += p[j] == 0 ? 0.0f : p[j] * *factor;
+    }
+}
+
+static void thin_raise_scaled(const float *p, int64_t keys, int width, const float *factor,
+                              float *max)
+{
+    (void)width;
+    for (int64_t j = 0; j < keys; j++) {
+        float x = p[j] == 0 ? 0.0f : p[j] * *factor;
+        max[j] = x > max[j] || isnan(x) ? x : max[j];
     }
 }
 

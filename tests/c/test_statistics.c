@@ -393,6 +393,91 @@ static void the_bits_are_always_the_same(void)
     }
 }
 
+/* ---- columns of many rows -------------------------------------------------------------------- */
+
+static const attention_case LONG = {.dtype = FASC_F32,
+                                    .batch = 1,
+                                    .hq = 4,
+                                    .hk = 2,
+                                    .nq = 1100,
+                                    .nk = 500,
+                                    .dims = 8,
+                                    .want = "ocx"};
+
+/* From so many rows on, flash sums columns in its first pass: under every band, mask and range,
+ * with NaN among the keys, and the same bits from any number of threads. */
+static void columns_of_many_rows(void)
+{
+    for (int n = 0; n < 7; n++) {
+        attention_case c = LONG;
+        fasc_attention_plan plan = {.size = sizeof plan};
+        c.causal = n % 2;
+        c.want = n == 1 ? "c" : n == 2 ? "xlM" : n == 6 ? "ocxedatL" : "ocx";
+        c.topk = 3;
+        c.mask = n == 3 ? MASK_ADDED : n == 4 ? MASK_KEYS : (mask_kind)0;
+        c.has_window = n == 5;
+        c.left = 100;
+        c.right = 7;
+        c.per_kv_head = n == 2 || n == 5;
+        c.k0 = n == 3 ? 130 : 0;
+        c.k1 = n == 3 ? 471 : 0;
+        if (n == 1) {
+            c.q0 = 33;
+        }
+        for (int path = 0; path < 3; path++) {
+            if (!attention_path_present(&ATTENTION_PATHS[path])) {
+                continue;
+            }
+            attention_run one = attention_run_new(&c), many = attention_run_new(&c);
+            one.args.kernel.name = many.args.kernel.name = ATTENTION_PATHS[path].name;
+            one.args.kernel.arch = many.args.kernel.arch = ATTENTION_PATHS[path].arch;
+            if (n == 4) {
+                ((float *)one.k->data)[77 * one.k->stride[2]] = NAN;
+                ((float *)many.k->data)[77 * many.k->stride[2]] = NAN;
+            }
+            CHECK_OK(fasc_set_num_threads(3));
+            CHECK_OK(fasc_attention(&many.args, &plan));
+            CHECK(strstr(plan.config, "kept exponentials") != NULL, "%s", plan.config);
+            CHECK_OK(fasc_set_num_threads(1));
+            CHECK_OK(fasc_attention(&one.args, NULL));
+            for (int o = 0; o < FASC_OUTPUT_COUNT; o++) {
+                const fasc_tensor *a = one.output[o].all, *b = many.output[o].all;
+                CHECK(!a || memcmp(fasc_tensor_data(a), fasc_tensor_data(b), (size_t)a->numel) == 0,
+                      "%s: %s", attention_text(&c, &many), fasc_outputs[o].name);
+            }
+            CHECK_OK(fasc_set_num_threads(0));
+            attention_run_check(&c, &many);
+            attention_run_free(&one);
+            attention_run_free(&many);
+        }
+    }
+}
+
+/* So many keys that the work items' columns are joined in rounds: as the second pass has them. */
+static void columns_joined_in_rounds(void)
+{
+    attention_case c = LONG;
+    fasc_attention_plan kept = {.size = sizeof kept}, pass = {.size = sizeof pass};
+    fasc_difference d = {.size = sizeof d};
+    c.dims = 4;
+    c.hk = 1;
+    c.nk = 30000;
+    c.want = "c";
+    attention_run a = attention_run_new(&c);
+    c.want = "cp";
+    c.tile = 5000;
+    attention_run b = attention_run_new(&c);
+    a.args.kernel.name = b.args.kernel.name = "flash";
+    CHECK_OK(fasc_attention(&a.args, &kept));
+    CHECK_OK(fasc_attention(&b.args, &pass));
+    CHECK(strstr(kept.config, "kept") && strstr(pass.config, "key-stationary"), "%s / %s",
+          kept.config, pass.config);
+    CHECK_OK(fasc_tensor_compare(a.args.col_sum_probs, b.args.col_sum_probs, &d));
+    CHECK(d.max_rel < 2e-6 && d.mismatch == 0, "%g apart", d.max_rel);
+    attention_run_free(&a);
+    attention_run_free(&b);
+}
+
 /* ---- keys in parts ----------------------------------------------------------------------------
  */
 
@@ -584,5 +669,6 @@ static void linear_sums_are_the_direct_ones(void)
 }
 
 TEST_MAIN(the_reference_keeps_the_definitions, full_attention, causal_attention, windows, masks,
-          ranges, dropout, the_bits_are_always_the_same, split_keys_give_the_same,
-          ties_go_to_the_lower_key, the_mask_is_the_words, linear_sums_are_the_direct_ones)
+          ranges, dropout, the_bits_are_always_the_same, columns_of_many_rows,
+          columns_joined_in_rounds, split_keys_give_the_same, ties_go_to_the_lower_key,
+          the_mask_is_the_words, linear_sums_are_the_direct_ones)
