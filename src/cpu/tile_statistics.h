@@ -251,13 +251,54 @@ static void tile_add_diagonals(const float *s, int64_t keys, int width, float *d
 /* ---- dropout ------------------------------------------------------------------------------------
  */
 
-/* Pairs that are not kept become 0: queries number `first` on across, keys number `key` on down.
- * One counter's words serve two keys, and both queries of a pair that lie 8 apart: here each query
- * asks for itself, so that the compiler vectorises over queries. */
+/* 16 queries from a multiple of 16 on, where one counter serves a query and the one 8 further: the
+ * words of PAIRS pairs of keys are made side by side, so that the compiler vectorises over them. */
+static void drop_block(float *p, int64_t keys, int width, unsigned query,
+                       const fasc_tile_drop *drop)
+{
+    enum { PAIRS = LANES > 8 ? LANES / 8 : 1 };
+    const unsigned threshold = drop->threshold, first = query / 16 * 8;
+    const int64_t lead = drop->key & 1;
+    for (int64_t j = -lead; j < keys; j += 2 * PAIRS) {
+        uint32_t kept[4][8 * PAIRS];
+        const unsigned pair = (unsigned)((drop->key + j) >> 1);
+        for (unsigned n = 0; n < 8 * PAIRS; n++) {
+            unsigned word[4];
+            fasc_philox(drop->seed, pair + n / 8, first + n % 8, drop->bh, drop->offset, word);
+            kept[0][n] = word[0] >= threshold ? ~0u : 0u;
+            kept[1][n] = word[1] >= threshold ? ~0u : 0u;
+            kept[2][n] = word[2] >= threshold ? ~0u : 0u;
+            kept[3][n] = word[3] >= threshold ? ~0u : 0u;
+        }
+        for (int64_t n = 0; n < 2 * PAIRS; n++) {
+            uint32_t row[16];
+            if (j + n < 0 || j + n >= keys) {
+                continue;
+            }
+            memcpy(row, kept[n % 2] + n / 2 * 8, 8 * sizeof *row);
+            memcpy(row + 8, kept[2 + n % 2] + n / 2 * 8, 8 * sizeof *row);
+            for (int x = 0; x < 16; x++) {
+                uint32_t bits;
+                memcpy(&bits, p + (j + n) * width + x, sizeof bits);
+                bits &= row[x];
+                memcpy(p + (j + n) * width + x, &bits, sizeof bits);
+            }
+        }
+    }
+}
+
+/* Pairs that are not kept become 0: queries from number `query` on across, keys from `key` on down.
+ * Where a tile does not begin with 16 whole queries each asks for itself. */
 static void tile_drop(float *p, int64_t keys, int width, const fasc_tile_drop *drop)
 {
     const unsigned threshold = drop->threshold, bh = drop->bh, offset = drop->offset;
     const unsigned long long seed = drop->seed;
+    if (drop->query % 16 == 0 && width % 16 == 0) {
+        for (int c = 0; c < width; c += 16) {
+            drop_block(p + c, keys, width, drop->query + (unsigned)c, drop);
+        }
+        return;
+    }
     for (int64_t j = -(int64_t)(drop->key & 1); j < keys; j += 2) {
         const unsigned pair = (unsigned)((drop->key + j) >> 1);
         for (int c = 0; c < width; c += LANES) {
