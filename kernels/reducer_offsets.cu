@@ -1,8 +1,8 @@
 // reducer_offsets.cu - what is made of a number per query, before and beside the reducers.
 //
 //   reducer_offsets   LSE as reducers add it to exponents: -LSE log2(e), in rows that hold whole
-//                     tiles, -inf past the end and for a query that sees nothing (its weights then
-//                     are 0)
+//                     tiles, -inf where there is none and for a query that sees nothing (its
+//                     weights then are 0)
 //   reducer_max       row_max to the largest logit of a head, over the batch; a block a head
 
 #include "common.cuh"
@@ -13,9 +13,9 @@ extern "C" __global__ void __launch_bounds__(256)
 {
     for (int64_t n = blockIdx.x * (int64_t)256 + threadIdx.x; n < p.count;
          n += (int64_t)gridDim.x * 256) {
-        const int64_t head = n / p.pitch, i = n - head * p.pitch;
+        const int64_t head = n / p.pitch, i = n - head * p.pitch - p.first;
         float offset = -INFINITY_F32;
-        if (i < p.seqlen) {
+        if (i >= 0 && i < p.seqlen) {
             float lse = p.lse[head / p.heads * p.stride[0] + head % p.heads * p.stride[1] +
                               i * p.stride[2]];
             offset = lse == -INFINITY_F32 ? lse : -lse * LOG2_E;

@@ -40,8 +40,8 @@ typedef struct fasc_reducer_params {
     int32_t column_begin, column_end;
     int32_t head_dim;
     float scale;
-    /* -LSE log2(e) of every query, [batch * query heads][offset_pitch], -inf past the end and for a
-     * query that sees nothing; the pitch holds whole tiles. */
+    /* -LSE log2(e) of every query, [batch * query heads][offset_pitch], -inf where there is none
+     * and for a query that sees nothing; the pitch holds whole tiles. */
     const float *offset;
     int64_t offset_pitch;
     fasc_reducer_output sum, max; /* of row r at r - row_begin */
@@ -62,8 +62,9 @@ typedef struct fasc_offsets_params {
     int64_t stride[3];
     float *offset;
     int64_t pitch;
-    int32_t heads, seqlen;
-    int64_t count; /* batch * heads * pitch */
+    int32_t heads;
+    int32_t first, seqlen; /* queries [first, first + seqlen) have an LSE, the first in row 0 */
+    int64_t count;         /* batch * heads * pitch */
 } fasc_offsets_params;
 
 /* row_max of all queries of a head, over the batch, to max_logit: reducer_offsets.cu */

@@ -18,6 +18,7 @@
 #define OF_PROBS                                                                                   \
     (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_MAX_PROBS) | FASC_WANT(DIAG_SUM_PROBS) |             \
      FASC_WANT_TILES)
+#define OF_ALL_QUERIES (FASC_WANT_TILES | FASC_WANT(MAX_LOGIT))
 #define PASSES                                                                                     \
     (FASC_WANT_COLUMNS | FASC_WANT_DIAGONALS | FASC_WANT_TOPK | FASC_WANT_TILES |                  \
      FASC_WANT(ROW_SUM) | FASC_WANT(MAX_LOGIT))
@@ -48,6 +49,24 @@ static void keep(fasc_problem *problem, fasc_attention_args *args, uint32_t kept
     problem->wanted &= kept;
 }
 
+/* Only the LSE of the query range is needed: leaves the forward no other queries. */
+static void take_range(fasc_cuda_shares *shares)
+{
+    fasc_problem *forward = &shares->forward;
+    const fasc_tensor *q = forward->args->q;
+    shares->first = forward->q0;
+    shares->q = *q;
+    shares->q.shape[2] = forward->q1 - forward->q0;
+    shares->q.numel = q->numel / q->shape[2] * shares->q.shape[2];
+    shares->q.data += forward->q0 * q->stride[2] * (int64_t)fasc_cuda_dtype_size(forward->dtype);
+    shares->forward_args.q = &shares->q;
+    forward->seqlen_q = shares->q.shape[2];
+    forward->lo += forward->q0;
+    forward->hi += forward->q0;
+    forward->q0 = 0;
+    forward->q1 = forward->seqlen_q;
+}
+
 /* (B, Hq, Nq) f32 without memory yet. */
 static fasc_tensor rows_tensor(const fasc_problem *problem)
 {
@@ -71,9 +90,12 @@ void fasc_reducers_share(const fasc_cuda_device *d, const fasc_problem *problem,
     keep(&shares->forward, &shares->forward_args, ~passes);
     keep(&shares->passes, &shares->passes_args, passes);
     shares->hopper = strcmp(d->arch, "sm_90a") == 0 && strcmp(arch, "sm_90a") == 0;
+    if (shares->forward.wanted == 0 && !(passes & OF_ALL_QUERIES) && !problem->mask_data) {
+        take_range(shares);
+    }
     if (passes & OF_PROBS) {
         shares->needs_lse = !shares->forward_args.lse;
-        shares->lse = shares->needs_lse ? rows_tensor(problem) : *shares->forward_args.lse;
+        shares->lse = shares->needs_lse ? rows_tensor(&shares->forward) : *shares->forward_args.lse;
         shares->forward_args.lse = &shares->lse;
         shares->forward.wanted |= FASC_WANT(LSE);
     }
@@ -111,7 +133,8 @@ static layout layout_of(const fasc_cuda_shares *shares)
         return l;
     }
     const fasc_problem *problem = &shares->passes;
-    size_t rows = (size_t)(problem->batch * problem->heads_q * problem->seqlen_q) * sizeof(float);
+    size_t rows =
+        (size_t)(problem->batch * problem->heads_q * shares->forward.seqlen_q) * sizeof(float);
     l.copies = place(&l.bytes, fasc_flash_copies_of(problem).bytes);
     l.lse = place(&l.bytes, shares->needs_lse ? rows : 0);
     l.row_max = place(&l.bytes, shares->needs_row_max ? rows : 0);
@@ -150,7 +173,8 @@ static fasc_offsets_params offsets_params(const fasc_cuda_shares *shares)
     fasc_offsets_params p = {.lse = (const float *)(const void *)shares->lse.data,
                              .pitch = fasc_reducer_pitch(problem),
                              .heads = (int32_t)problem->heads_q,
-                             .seqlen = (int32_t)problem->seqlen_q};
+                             .first = (int32_t)shares->first,
+                             .seqlen = (int32_t)shares->forward.seqlen_q};
     for (int i = 0; i < 3; i++) {
         p.stride[i] = shares->lse.stride[i];
     }

@@ -14,6 +14,8 @@ typedef struct fasc_cuda_shares {
     fasc_problem forward, passes;
     fasc_attention_args forward_args, passes_args;
     fasc_tensor lse, row_max; /* data is set when there is a workspace */
+    fasc_tensor q;            /* the queries of the range, where the forward needs no others */
+    int64_t first;            /* query of the LSE's first row */
     bool needs_lse, needs_row_max;
     bool hopper; /* passes are those for Hopper where they can */
 } fasc_cuda_shares;
