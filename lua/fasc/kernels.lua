@@ -97,14 +97,16 @@ end
 local function configurations_text(kernel)
     local list = kernel:configurations()
     local first = {}
+    local both = list[1] and list[1].plan.block_n > 0 -- else there are tiles of rows alone
     for i = 1, math.min(4, #list) do
-        first[i] = ("%dx%d"):format(list[i].plan.block_m, list[i].plan.block_n)
+        first[i] = list[i].plan.block_m .. (both and "x" .. list[i].plan.block_n or "")
     end
     if #list < 2 then
         return ""
     end
-    return ("\n%20s block_m x block_n of its %d configurations: %s%s"):format("", #list,
-        table.concat(first, ", "), #list > #first and ", ... (kernel:configurations())" or "")
+    return ("\n%20s %s of its %d configurations: %s%s"):format("",
+        both and "block_m x block_n" or "block_m", #list, table.concat(first, ", "),
+        #list > #first and ", ... (kernel:configurations())" or "")
 end
 
 local list_metatable = {

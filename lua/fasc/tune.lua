@@ -170,10 +170,13 @@ Tuning.__index = Tuning
 Tuning.__name = "fasc.tuning"
 
 function Tuning:__tostring()
-    local lines = {}
+    local lines, width = {}, 0
+    for _, row in ipairs(self.rows) do
+        width = math.max(width, #row.plan.config)
+    end
     local list = tables.new({
         {title = "kernel", align = "left", width = 9},
-        {title = "configuration", align = "left", width = 44}, {title = "time", width = 9},
+        {title = "configuration", align = "left", width = width}, {title = "time", width = 9},
         {title = "share", width = 6}, {title = "", align = "left"},
     }, "text", function(line) lines[#lines + 1] = line end)
     list:titles()

@@ -60,7 +60,7 @@ describe("the tour", function()
         for i, output in ipairs(outputs(list)) do
             local expected, actual = lines_of(list[i].text), lines_of(output)
             if list[i].code:find "^tune" then -- the order of its rows is the machine's
-                assert.equal(expected[1], actual[1])
+                assert.equal((expected[1]:gsub("%s+", " ")), (actual[1]:gsub("%s+", " ")))
                 assert.matches("the library's choice", output)
             else
                 assert.same(expected, actual)
