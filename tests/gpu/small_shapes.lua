@@ -3,6 +3,12 @@
 --
 --     fasc-bench tests/gpu/small_shapes.lua list       names of the parts, one a line
 --     fasc-bench tests/gpu/small_shapes.lua PART...    runs them; all when none is named
+--
+-- The JIT compiler is off: the sanitizer looks through the host's stack at calls of the driver, and
+-- LuaJIT's compiled code tells nobody how to unwind it.
+require("jit").off()
+require("jit").flush()
+
 local fasc = require "fasc"
 
 local device = fasc.device("cuda:0")
@@ -49,6 +55,11 @@ end)
 -- ---- attention ------------------------------------------------------------------------------
 
 local ALL = {"out", "lse", "row_max", "logits", "masked", "probs"}
+local STATISTICS = {
+    "entropy", "mean_distance", "row_sum", "row_argmax", "topk_values", "topk_indices",
+    "col_sum_probs", "col_sum_logits", "col_max_probs", "diag_sum_probs", "diag_sum_logits",
+    "pooled_max", "pooled_mass", "max_logit",
+}
 
 local function attend(kernel, q, k, v, opts)
     local with = {kernel = {name = kernel.name, arch = kernel.arch}}
@@ -80,6 +91,12 @@ local function problems(kernel, dtype, head_dim)
     end
     local mask = fasc.randn({67, 131}, {device = device, seed = 4})
     attend(kernel, q, k, v, {attn_mask = mask, want = ALL})
+    attend(kernel, q, k, v, {causal = true, want = STATISTICS, topk = 3, tile = 64})
+    attend(kernel, q, k, v, {
+        want = {"out", "col_sum_probs"}, per = "kv_head", query_range = {5, 60},
+        key_range = {3, 100},
+    })
+    attend(kernel, q, k, v, {causal = true, dropout_p = 0.2, want = {"out", "lse"}})
     local two = q:slice(nil, {0, 2})
     attend(kernel, k, two, two, {causal = true, want = ALL}) -- more queries than keys: empty rows
     local function bthd(t)
