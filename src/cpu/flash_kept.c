@@ -88,8 +88,10 @@ void flash_kept_item(const flash_job *job, const flash_item *item, const flash_g
             const float *e = g->s + (begin - item->begin) * g->width;
             factors_of(g, scratch->tile_m + tile * job->block_m + g->place, scratch,
                        scratch->alpha);
-            job->ops->add_scaled(e, end - begin, g->width, scratch->alpha,
-                                 scratch->column_sum + (begin - j) * lanes);
+            if (p->args->col_sum_probs) {
+                job->ops->add_scaled(e, end - begin, g->width, scratch->alpha,
+                                     scratch->column_sum + (begin - j) * lanes);
+            }
             if (most) {
                 job->ops->raise_scaled(e, end - begin, g->width, scratch->alpha,
                                        scratch->column_max + (begin - j) * lanes);

@@ -208,34 +208,69 @@ static void tile_raise_columns(const float *p, int64_t keys, int width, float *m
     }
 }
 
-/* A probability from its exponential; 0 stays 0, for a hidden pair's factor may be NaN. */
-static inline vec scaled(vec p, vec factor)
+/* A probability from its exponential; 0 stays 0, for a hidden pair's factor may be NaN (unless all
+ * of a group's are known to be finite). */
+INLINE vec scaled(const bool finite, vec p, vec factor)
 {
-    return vec_select(p == vec_set(0.0f), vec_set(0.0f), p * factor);
+    vec product = p * factor;
+    if (finite) {
+        return product;
+    }
+    return vec_select(p == vec_set(0.0f), vec_set(0.0f), product);
+}
+
+static bool all_finite(const float *factor, int width)
+{
+    float sum = 0;
+    for (int x = 0; x < width; x++) {
+        sum += factor[x] * 0.0f; /* NaN for a NaN or an infinity */
+    }
+    return sum == 0;
+}
+
+INLINE void add_scaled(const bool finite, const float *p, int64_t keys, int width,
+                       const float *factor, float *sum)
+{
+    for (int64_t j = 0; j < keys; j++, sum += LANES) {
+        vec total = vec_load(sum);
+        for (int c = 0; c < width; c += LANES, p += LANES) {
+            total += scaled(finite, *(const vec *)p, vec_load(factor + c));
+        }
+        vec_store(sum, total);
+    }
 }
 
 static void tile_add_scaled(const float *p, int64_t keys, int width, const float *factor,
                             float *sum)
 {
-    for (int64_t j = 0; j < keys; j++, sum += LANES) {
-        vec total = vec_load(sum);
+    if (all_finite(factor, width)) {
+        add_scaled(true, p, keys, width, factor, sum);
+    } else {
+        add_scaled(false, p, keys, width, factor, sum);
+    }
+}
+
+INLINE void raise_scaled(const bool finite, const float *p, int64_t keys, int width,
+                         const float *factor, float *max)
+{
+    for (int64_t j = 0; j < keys; j++, max += LANES) {
+        vec largest = vec_load(max);
         for (int c = 0; c < width; c += LANES, p += LANES) {
-            total += scaled(*(const vec *)p, vec_load(factor + c));
+            vec x = scaled(finite, *(const vec *)p, vec_load(factor + c));
+            largest =
+                finite ? vec_max(largest, x) : vec_select((x > largest) | (x != x), x, largest);
         }
-        vec_store(sum, total);
+        vec_store(max, largest);
     }
 }
 
 static void tile_raise_scaled(const float *p, int64_t keys, int width, const float *factor,
                               float *max)
 {
-    for (int64_t j = 0; j < keys; j++, max += LANES) {
-        vec largest = vec_load(max);
-        for (int c = 0; c < width; c += LANES, p += LANES) {
-            vec x = scaled(*(const vec *)p, vec_load(factor + c));
-            largest = vec_select((x > largest) | (x != x), x, largest);
-        }
-        vec_store(max, largest);
+    if (all_finite(factor, width)) {
+        raise_scaled(true, p, keys, width, factor, max);
+    } else {
+        raise_scaled(false, p, keys, width, factor, max);
     }
 }
 
