@@ -70,7 +70,7 @@ end
 -- ---- which rows ---------------------------------------------------------------------------
 
 local RANDOM_ROWS = 64
-local DEFAULT_TILE = 64
+local DEFAULT_TILE = 128 -- of kernels that have none
 
 -- The first and last query of every tile, and 64 others, always the same for a length.
 local function edge_rows(seqlen, tile)

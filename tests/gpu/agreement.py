@@ -10,7 +10,7 @@ microseconds): besides as it comes ("do_bench", judged above 200 us) it is measu
 emptied by reading ("do_bench read", judged above 50 us). ncu runs single calls between long pauses,
 so the clock never sinks under the power limit: it is held against cold timings of a device that
 rests when it holds its clock down, as sweeps measure ("fasc rested", judged above 200 us). The loops
-take turns, three rounds of each.
+take turns, for some rounds.
 
     python3 tests/gpu/agreement.py --build build/release --output agreement.jsonl
 """
@@ -35,9 +35,12 @@ import triton.testing  # noqa: E402
 
 from fasc_ctypes import Fasc  # noqa: E402
 
-POINTS = [(n, d, causal) for n in (1024, 2048, 4096, 8192) for d in (64, 128)
-          for causal in (False, True)]
 ATTENTION = 1  # FASC_OP_ATTENTION
+
+
+def points_of(o):
+    return [(n, d, causal) for n in (2048, 4096, 8192) for d in o.head_dim
+            for causal in (False, True)]
 
 
 def tensors_of(seqlen, head_dim):
@@ -85,22 +88,21 @@ METHODS = {
     "do_bench read": lambda fasc, call: do_bench_read(call),
     "fasc rested": rested,
 }
-ROUNDS = 3
 # method: (what it is held against, above how many seconds)
 JUDGED = {"do_bench": ("fasc cold", 200e-6), "do_bench read": ("fasc cold", 50e-6),
           "ncu": ("fasc rested", 200e-6)}
 
 
-def in_process(fasc):
+def in_process(fasc, o):
     """{point: {method: seconds}}: the median of the rounds' medians."""
     found = {}
-    for point in POINTS:
+    for point in points_of(o):
         seqlen, head_dim, causal = point
         call, _ = fasc.attention(tensors_of(seqlen, head_dim), "flash", causal)
         call()
         torch.cuda.synchronize()
         rounds = [{name: measure(fasc, call) for name, measure in METHODS.items()}
-                  for _ in range(ROUNDS)]
+                  for _ in range(o.rounds)]
         found[point] = {name: statistics.median(r[name] for r in rounds) for name in METHODS}
     return found
 
@@ -108,9 +110,9 @@ def in_process(fasc):
 CALLS = 5
 
 
-def profile_target(fasc):
+def profile_target(fasc, o):
     """What ncu runs: some calls of each point."""
-    for seqlen, head_dim, causal in POINTS:
+    for seqlen, head_dim, causal in points_of(o):
         call, _ = fasc.attention(tensors_of(seqlen, head_dim), "flash", causal)
         for _ in range(CALLS):
             call()
@@ -122,19 +124,20 @@ def with_ncu(o):
     ncu = shutil.which("ncu") or "/usr/local/cuda/bin/ncu"
     command = [ncu, "--csv", "--clock-control", "none", "--cache-control", "all", "--metrics",
                "gpu__time_duration.sum", "--kernel-name", "regex:flash", sys.executable, __file__,
-               "--build", o.build, "--profile"]
+               "--build", o.build, "--profile", "--head-dim", *map(str, o.head_dim)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=o.ncu_seconds)
     lines = [line for line in ended.stdout.splitlines() if line.startswith('"')]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines))))
     units = {"ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "msecond": 1e-3}
     times = [float(row["Metric Value"].replace(",", "")) * units[row["Metric Unit"]]
              for row in rows]
-    if len(times) != CALLS * len(POINTS):
-        print(f"ncu: {len(times)} kernels, not {CALLS * len(POINTS)}:",
+    points = points_of(o)
+    if len(times) != CALLS * len(points):
+        print(f"ncu: {len(times)} kernels, not {CALLS * len(points)}:",
               "\n".join((ended.stdout + ended.stderr).splitlines()[-5:]))
         return {}
     return {point: statistics.median(times[i * CALLS:(i + 1) * CALLS])
-            for i, point in enumerate(POINTS)}
+            for i, point in enumerate(points)}
 
 
 def judge(times, method):
@@ -149,13 +152,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--output")
+    parser.add_argument("--head-dim", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ncu-seconds", type=float, default=120, help="0: without ncu")
     o = parser.parse_args()
     fasc = Fasc(o.build, os.path.join(ROOT, "src", "fasc.h"))
     if o.profile:
-        return profile_target(fasc)
-    found = in_process(fasc)
+        return profile_target(fasc, o)
+    found = in_process(fasc, o)
     for point, seconds in (with_ncu(o) if o.ncu_seconds > 0 else {}).items():
         found[point]["ncu"] = seconds
     off = []
