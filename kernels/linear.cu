@@ -10,7 +10,8 @@
 //   linear_scan   their prefix sums, in place
 //   linear_rows   a warp takes 16 rows
 //
-// Prefixes are float64, so that their differences keep what a window's sum needs. Where y is not
+// Prefixes are float64, so that their differences keep what a window's sum needs; what enters and
+// leaves within 16 rows is float32. Where y is not
 // finite, differences would carry NaN to rows that do not see it: there each row adds up what it
 // sees. Geometry as in reducer_params.h; no mask tensor.
 //
@@ -40,11 +41,12 @@ extern "C" __global__ void __launch_bounds__(256)
               end = min((tile + 1) * TILE, p.columns_count);
     const uint16_t *y = column_head(p, head);
     for (int d = threadIdx.x; d < p.head_dim; d += blockDim.x) {
-        double sum = 0.0;
+        float part[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 8
         for (int c = tile * TILE; c < end; c++) {
-            sum += (double)element_to_float(y[c * p.column_stride[2] + d]);
+            part[c & 3] += element_to_float(y[c * p.column_stride[2] + d]);
         }
+        const double sum = ((double)part[0] + part[1]) + ((double)part[2] + part[3]);
         prefix_of(p, head, tile + 1)[d] = sum;
         if (!(sum - sum == 0.0)) {
             p.spoilt[head] = 1;
@@ -88,50 +90,56 @@ __device__ __forceinline__ Range range_of(const fasc_linear_params &p, int row)
 constexpr int PAIRS = 4;
 
 struct Sum {
-    double x[2 * PAIRS];
+    float x[2 * PAIRS];
 };
 
 __device__ __forceinline__ void take(const fasc_linear_params &p, Sum &s, const uint16_t *y,
-                                     int64_t column, double factor, int lane)
+                                     int64_t column, float factor, int lane)
 {
 #pragma unroll
     for (int n = 0; n < PAIRS; n++) {
         const int d = 2 * (lane + 32 * n);
         if (d < p.head_dim) {
             const uint32_t pair = *(const uint32_t *)(y + column * p.column_stride[2] + d);
-            s.x[2 * n] += factor * (double)element_to_float((uint16_t)pair);
-            s.x[2 * n + 1] += factor * (double)element_to_float((uint16_t)(pair >> 16));
+            s.x[2 * n] = fma_f32(factor, element_to_float((uint16_t)pair), s.x[2 * n]);
+            s.x[2 * n + 1] =
+                fma_f32(factor, element_to_float((uint16_t)(pair >> 16)), s.x[2 * n + 1]);
         }
     }
 }
 
-// factor * the sum of columns [0, end).
-__device__ __forceinline__ void take_prefix(const fasc_linear_params &p, Sum &s, const uint16_t *y,
-                                            int64_t head, int end, double factor, int lane)
+// Begins with the sum of a range's columns. Prefixes are subtracted in float64, the rest is few.
+__device__ __forceinline__ void begin_sum(const fasc_linear_params &p, Sum &s, const uint16_t *y,
+                                          int64_t head, Range range, int lane)
 {
-    const double *prefix = prefix_of(p, head, end / TILE);
+    const double *low = prefix_of(p, head, range.first / TILE);
+    const double *high = prefix_of(p, head, range.end / TILE);
 #pragma unroll
     for (int n = 0; n < 2 * PAIRS; n++) {
         const int d = 2 * (lane + 32 * (n / 2)) + n % 2;
-        s.x[n] += d < p.head_dim ? factor * prefix[d] : 0.0;
+        s.x[n] = d < p.head_dim ? (float)(high[d] - low[d]) : 0.0f;
     }
 #pragma unroll 8
-    for (int c = end / TILE * TILE; c < end; c++) {
-        take(p, s, y, c, factor, lane);
+    for (int c = range.end / TILE * TILE; c < range.end; c++) {
+        take(p, s, y, c, 1.0f, lane);
+    }
+#pragma unroll 8
+    for (int c = range.first / TILE * TILE; c < range.first; c++) {
+        take(p, s, y, c, -1.0f, lane);
     }
 }
 
-__device__ __forceinline__ double dot(const fasc_linear_params &p, const Sum &s, const uint16_t *x,
-                                      int64_t row, int lane)
+__device__ __forceinline__ float dot(const fasc_linear_params &p, const Sum &s, const uint16_t *x,
+                                     int64_t row, int lane)
 {
-    double sum = 0.0;
+    float sum = 0.0f;
 #pragma unroll
     for (int n = 0; n < PAIRS; n++) {
         const int d = 2 * (lane + 32 * n);
         if (d < p.head_dim) {
             const uint32_t pair = *(const uint32_t *)(x + row * p.row_stride[2] + d);
-            sum += (double)element_to_float((uint16_t)pair) * s.x[2 * n];
-            sum += (double)element_to_float((uint16_t)(pair >> 16)) * s.x[2 * n + 1];
+            sum = fma_f32(element_to_float((uint16_t)pair), s.x[2 * n], sum);
+            sum = fma_f32(element_to_float((uint16_t)(pair >> 16)), s.x[2 * n + 1], sum);
         }
     }
     return sum;
@@ -140,30 +148,29 @@ __device__ __forceinline__ double dot(const fasc_linear_params &p, const Sum &s,
 // Rows [row0, row0 + ROWS) against columns that are all finite: what enters and leaves the range is
 // loaded without asking, times 0 where nothing does.
 __device__ __forceinline__ void sum_by_differences(const fasc_linear_params &p,
-                                                   double (&total)[ROWS], const uint16_t *x,
+                                                   float (&total)[ROWS], const uint16_t *x,
                                                    const uint16_t *y, int64_t head, int row0,
                                                    int lane)
 {
     Range held = range_of(p, row0);
-    Sum sum = {};
-    take_prefix(p, sum, y, head, held.end, 1.0, lane);
-    take_prefix(p, sum, y, head, held.first, -1.0, lane);
+    Sum sum;
+    begin_sum(p, sum, y, head, held, lane);
 #pragma unroll
     for (int n = 0; n < ROWS; n++) {
         const int row = min(row0 + n, p.row_end - 1);
         const Range range = range_of(p, row);
         if (p.banded) {
-            take(p, sum, y, min(held.end, p.column_end - 1), range.end > held.end ? 1.0 : 0.0,
+            take(p, sum, y, min(held.end, p.column_end - 1), range.end > held.end ? 1.0f : 0.0f,
                  lane);
             take(p, sum, y, min(held.first, p.column_end - 1),
-                 range.first > held.first ? -1.0 : 0.0, lane);
+                 range.first > held.first ? -1.0f : 0.0f, lane);
             held = range;
         }
-        total[n] += range.end > range.first ? dot(p, sum, x, row, lane) : 0.0;
+        total[n] += range.end > range.first ? dot(p, sum, x, row, lane) : 0.0f;
     }
 }
 
-__device__ __noinline__ void sum_in_full(const fasc_linear_params &p, double (&total)[ROWS],
+__device__ __noinline__ void sum_in_full(const fasc_linear_params &p, float (&total)[ROWS],
                                          const uint16_t *x, const uint16_t *y, int row0, int lane)
 {
 #pragma unroll 1
@@ -171,12 +178,12 @@ __device__ __noinline__ void sum_in_full(const fasc_linear_params &p, double (&t
         const Range range = range_of(p, row);
         Sum sum = {};
         for (int c = range.first; c < range.end; c++) {
-            take(p, sum, y, c, 1.0, lane);
+            take(p, sum, y, c, 1.0f, lane);
         }
-        double here = range.end > range.first ? dot(p, sum, x, row, lane) : 0.0;
+        float here = range.end > range.first ? dot(p, sum, x, row, lane) : 0.0f;
 #pragma unroll
         for (int n = 0; n < ROWS; n++) {
-            total[n] += row0 + n == row ? here : 0.0;
+            total[n] += row0 + n == row ? here : 0.0f;
         }
     }
 }
@@ -195,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     const int row0 = p.row_begin + (int)(number - flat * pieces) * ROWS;
     const uint16_t *x =
         (const uint16_t *)p.rows + batch * p.row_stride[0] + head / p.row_group * p.row_stride[1];
-    double total[ROWS] = {};
+    float total[ROWS] = {};
     for (int repeat = 0; repeat < p.column_repeat; repeat++) {
         const int64_t from =
             batch * p.column_heads + head / p.column_group * p.column_repeat + repeat;
@@ -208,7 +215,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS)
     }
 #pragma unroll
     for (int n = 0; n < ROWS; n++) {
-        double all = warp_sum(total[n]);
+        float all = warp_sum(total[n]);
         if (lane == 0 && row0 + n < p.row_end) {
             p.sum[batch * p.sum_stride[0] + head * p.sum_stride[1] +
                   (row0 + n - p.row_begin) * p.sum_stride[2]] = (float)(p.scale * all);

@@ -5,7 +5,7 @@
 // `floor` is a score that as many kept ones reach as are wanted: what is not above it is dropped at
 // the cost of one comparison. The order is total (a larger score first, then a lower column), so
 // the result does not depend on who came first. A score that equals the floor at the start of a
-// piece of columns loses to it: all kept columns are lower.
+// tile or piece of columns loses to it: all kept columns are lower.
 //
 // LaneTopK, for few: each lane keeps the best of its own columns, sorted; lanes meet only for the
 // floor and at the end. QuadTopK, for many: a row's best lie over the registers of its quad, in no
@@ -110,42 +110,49 @@ template <int KEPT> struct LaneTopK {
         value[HALF][0] = fmaxf(value[HALF][0], x);
     }
 
-    // The scores of one half among 2 WIDTH of the lane, those above the floor, one a round: as many
-    // rounds as the lane with most of them has.
-    template <int HALF, int WIDTH>
-    __device__ __forceinline__ bool add_half(const float *s, int first)
+    // Of WIDTH scores a half, those above the floor, one of each half a round: as many rounds as
+    // the lane with most of them has.
+    template <int WIDTH> __device__ __forceinline__ void add_piece(const float *s, int first)
     {
-        float x[WIDTH];
-        uint32_t hits = 0;
+        float x[2][WIDTH];
+        uint32_t hits[2];
 #pragma unroll
-        for (int n = 0; n < WIDTH; n++) {
-            x[n] = s[4 * (n >> 1) + 2 * HALF + (n & 1)];
-            hits |= x[n] > floor[HALF] ? 1u << n : 0u;
+        for (int half = 0; half < 2; half++) {
+            uint32_t part[4] = {0, 0, 0, 0}; // four chains, for the latency of one
+#pragma unroll
+            for (int n = 0; n < WIDTH; n++) {
+                x[half][n] = s[4 * (n >> 1) + 2 * half + (n & 1)];
+                part[n % 4] |= x[half][n] > floor[half] ? 1u << n : 0u;
+            }
+            hits[half] = (part[0] | part[1]) | (part[2] | part[3]);
         }
-        bool any = false;
 #pragma unroll 1
-        while (__any_sync(FULL_MASK, hits != 0)) {
-            const int n = hits ? __ffs(hits) - 1 : 0;
-            insert<HALF>(hits ? pick<WIDTH>(x, n) : -INFINITY_F32, first + 8 * (n >> 1) + (n & 1));
-            hits &= hits - 1;
-            any = true;
+        while (__any_sync(FULL_MASK, (hits[0] | hits[1]) != 0)) {
+            const int m = __ffs(hits[0]) - 1, n = __ffs(hits[1]) - 1;
+            insert<0>(hits[0] ? pick<WIDTH>(x[0], m) : -INFINITY_F32,
+                      first + 8 * (m >> 1) + (m & 1));
+            insert<1>(hits[1] ? pick<WIDTH>(x[1], n) : -INFINITY_F32,
+                      first + 8 * (n >> 1) + (n & 1));
+            hits[0] &= hits[0] - 1;
+            hits[1] &= hits[1] - 1;
         }
-        return any;
     }
 
-    // KEPT scores of the row are at least: a lane's last; the half-way one of two lanes, the lesser
+    // KEPT scores of a row are at least: a lane's last; the half-way one of two lanes, the lesser
     // of theirs; the quarter-way one of all four.
-    template <int HALF> __device__ __forceinline__ void raise()
+    __device__ __forceinline__ void raise()
     {
-        float one = value[HALF][KEPT - 1], two = value[HALF][KEPT / 2 - 1];
-        float four = value[HALF][KEPT / 4 - 1];
-        two = fminf(two, __shfl_xor_sync(FULL_MASK, two, 1));
-        four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 1));
-        four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 2));
-        one = fmaxf(one, two);
-        one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 1));
-        one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 2));
-        floor[HALF] = fmaxf(one, four);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float one = value[half][KEPT - 1], two = value[half][KEPT / 2 - 1];
+            float four = value[half][KEPT / 4 - 1];
+            two = fminf(two, __shfl_xor_sync(FULL_MASK, two, 1));
+            four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 1));
+            one = fmaxf(fmaxf(one, two), __shfl_xor_sync(FULL_MASK, one, 1));
+            four = fminf(four, __shfl_xor_sync(FULL_MASK, four, 2));
+            one = fmaxf(one, __shfl_xor_sync(FULL_MASK, one, 2));
+            floor[half] = fmaxf(one, four);
+        }
     }
 
     // A tile of scores; `first` is the lane's first column.
@@ -154,22 +161,29 @@ template <int KEPT> struct LaneTopK {
         (void)lane;
         constexpr int WIDTH = N % 32 == 0 ? 16 : 8; // of a half, at once
         static_assert(N % (2 * WIDTH) == 0, "whole pieces");
+        bool hit = false;
 #pragma unroll
         for (int i = 0; i < N; i += 2 * WIDTH) {
-            bool any = false;
+            float top[2][2]; // two chains a half
 #pragma unroll
-            for (int e = 0; e < 2 * WIDTH; e++) {
-                any = any || s[i + e] > floor[(e >> 1) & 1];
+            for (int half = 0; half < 2; half++) {
+                top[half][0] = s[i + 2 * half];
+                top[half][1] = s[i + 2 * half + 1];
+#pragma unroll
+                for (int e = 4; e < 2 * WIDTH; e += 4) {
+                    top[half][0] = fmaxf(top[half][0], s[i + e + 2 * half]);
+                    top[half][1] = fmaxf(top[half][1], s[i + e + 2 * half + 1]);
+                }
             }
-            if (!__any_sync(FULL_MASK, any)) {
-                continue;
+            const bool any =
+                fmaxf(top[0][0], top[0][1]) > floor[0] || fmaxf(top[1][0], top[1][1]) > floor[1];
+            if (__any_sync(FULL_MASK, any)) {
+                add_piece<WIDTH>(s + i, first + 2 * i);
+                hit = true;
             }
-            if (add_half<0, WIDTH>(s + i, first + 2 * i)) {
-                raise<0>();
-            }
-            if (add_half<1, WIDTH>(s + i, first + 2 * i)) {
-                raise<1>();
-            }
+        }
+        if (hit) {
+            raise();
         }
     }
 

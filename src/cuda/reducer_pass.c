@@ -50,7 +50,7 @@ enum { SM80_STAGES = 2, SM80_WARPS = 4 };
 
 /* The rows of a table by head_dim: 64, 128, 256. Measured: results/reducers_log.md. */
 static const sm90_config SM90[3] = {
-    {64, 128, 4, 2, 2, 1, 0}, {128, 128, 4, 2, 2, 1, 0}, {256, 64, 4, 2, 1, 1, 0}};
+    {64, 128, 4, 3, 2, 0, 0}, {128, 128, 3, 3, 2, 0, 0}, {256, 64, 4, 2, 1, 1, 0}};
 static const sm90_config SM90_TOPK[3] = {
     {64, 128, 4, 3, 2, 0, 0}, {128, 128, 3, 3, 2, 0, 0}, {256, 64, 4, 2, 1, 0, 0}};
 static const sm90_config SM90_TOPK_MORE[3] = {
@@ -266,12 +266,12 @@ static void strides_of(const fasc_tensor *t, int64_t *stride)
     }
 }
 
-/* Heads whose streamed operand shares a quarter of L2: the rest is for what is read once. */
+/* Heads whose streamed operand shares half of L2: the rest is for what is read once. */
 static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem,
                           const fasc_reducer_pass *pass)
 {
     int64_t columns = pass->keys ? problem->seqlen_q : problem->seqlen_k;
-    int64_t fit = d->l2_bytes / 4 / (columns * problem->head_dim * 2);
+    int64_t fit = d->l2_bytes / 2 / (columns * problem->head_dim * 2);
     int64_t share = pass->keys ? 1 : problem->group;
     int64_t most = problem->batch * heads_of(problem, pass);
     fit = (fit > 1 ? fit : 1) * share;
