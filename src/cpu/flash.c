@@ -191,6 +191,7 @@ int64_t flash_scratch_lend(const flash_job *job, char *base, flash_scratch *scra
         scratch->tile_m = flash_take(base, &used, (p->seqlen_k + keys - 1) / keys * rows);
         scratch->column_sum = flash_take(base, &used, keys * job->ops->lanes);
         scratch->column_max = flash_take(base, &used, keys * job->ops->lanes);
+        scratch->joined = flash_take(base, &used, keys);
     }
     return used;
 }

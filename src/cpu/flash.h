@@ -59,6 +59,7 @@ typedef struct flash_scratch {
     int32_t *top_at;
     float *tile_m; /* with kept: (key tiles, block_m): the running maximum after each */
     float *column_sum, *column_max; /* with kept: (block_n, lanes) */
+    float *joined;                  /* with kept: block_n */
 } flash_scratch;
 
 /* Lends out memory at base (which may be NULL: to learn the size) and returns the bytes taken. */

@@ -67,6 +67,18 @@ static void factors_of(const flash_group *g, const float *tile_m, const flash_sc
     }
 }
 
+/* The lanes of keys [begin, end) are joined and those of the range put into a slot. */
+static void leave(const flash_job *job, int64_t begin, int64_t end, const float *lanes,
+                  void (*join)(const float *, int64_t, float *), float *joined, float *slot)
+{
+    const fasc_problem *p = job->problem;
+    int64_t first = begin > p->k0 ? begin : p->k0, last = fasc_least(end, p->k1);
+    join(lanes, end - begin, joined);
+    if (first < last) {
+        memcpy(slot + first - p->k0, joined + first - begin, (size_t)(last - first) * sizeof *slot);
+    }
+}
+
 void flash_kept_item(const flash_job *job, const flash_item *item, const flash_group *group,
                      int64_t groups, flash_scratch *scratch)
 {
@@ -97,17 +109,9 @@ void flash_kept_item(const flash_job *job, const flash_item *item, const flash_g
                                        scratch->column_max + (begin - j) * lanes);
             }
         }
-        for (int64_t key = j > p->k0 ? j : p->k0; key < fasc_least(stop, p->k1); key++) {
-            float sum = 0, largest = 0;
-            for (int64_t x = (key - j) * lanes; x < (key - j + 1) * lanes; x++) {
-                float value = scratch->column_max[x];
-                sum += scratch->column_sum[x];
-                largest = value > largest || isnan(value) ? value : largest;
-            }
-            sums[key - p->k0] = sum;
-            if (most) {
-                most[key - p->k0] = largest;
-            }
+        leave(job, j, stop, scratch->column_sum, job->ops->join_sums, scratch->joined, sums);
+        if (most) {
+            leave(job, j, stop, scratch->column_max, job->ops->join_maxima, scratch->joined, most);
         }
     }
 }

@@ -92,6 +92,10 @@ typedef struct fasc_tile_ops {
     /* The same of p[j][x] factor[x] with p >= 0; a p of 0 stays 0 whatever its factor. */
     void (*add_scaled)(const float *p, int64_t keys, int width, const float *factor, float *sum);
     void (*raise_scaled)(const float *p, int64_t keys, int width, const float *factor, float *max);
+    /* Joins lanes: out[j] = their sum, or maximum, in sums of `keys` rows (room for whole vectors
+     * of rows in both). */
+    void (*join_sums)(const float *sum, int64_t keys, float *out);
+    void (*join_maxima)(const float *max, int64_t keys, float *out);
     void (*blank)(float *s, int64_t keys, int width, int64_t count);
 
     /* dst = value, n times. stream as above. */

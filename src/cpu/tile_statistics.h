@@ -274,6 +274,40 @@ static void tile_raise_scaled(const float *p, int64_t keys, int width, const flo
     }
 }
 
+/* LANES rows at a time become columns, and those one vector. */
+static void tile_join_sums(const float *sum, int64_t keys, float *out)
+{
+    for (int64_t j = 0; j < keys; j += LANES) {
+        vec row[LANES];
+        for (int r = 0; r < LANES; r++) {
+            row[r] = vec_load(sum + (j + r) * LANES);
+        }
+        vec_transpose(row);
+        for (int half = LANES / 2; half > 0; half /= 2) {
+            for (int r = 0; r < half; r++) {
+                row[r] += row[r + half];
+            }
+        }
+        vec_store(out + j, row[0]);
+    }
+}
+
+static void tile_join_maxima(const float *max, int64_t keys, float *out)
+{
+    for (int64_t j = 0; j < keys; j += LANES) {
+        vec row[LANES];
+        for (int r = 0; r < LANES; r++) {
+            row[r] = vec_load(max + (j + r) * LANES);
+        }
+        vec_transpose(row);
+        vec largest = row[0];
+        for (int r = 1; r < LANES; r++) {
+            largest = vec_select((row[r] > largest) | (row[r] != row[r]), row[r], largest);
+        }
+        vec_store(out + j, largest);
+    }
+}
+
 static void tile_add_diagonals(const float *s, int64_t keys, int width, float *diagonal)
 {
     for (int64_t j = 0; j < keys; j++, diagonal--) {

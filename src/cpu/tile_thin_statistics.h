@@ -121,6 +121,16 @@ static void thin_raise_scaled(const float *p, int64_t keys, int width, const flo
     }
 }
 
+static void thin_join_sums(const float *sum, int64_t keys, float *out)
+{
+    memcpy(out, sum, (size_t)keys * sizeof *out);
+}
+
+static void thin_join_maxima(const float *max, int64_t keys, float *out)
+{
+    memcpy(out, max, (size_t)keys * sizeof *out);
+}
+
 static void thin_add_diagonals(const float *s, int64_t keys, int width, float *diagonal)
 {
     (void)width;
