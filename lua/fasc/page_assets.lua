@@ -29,7 +29,7 @@ figure svg{width:100%;height:auto;display:block}
 .scroll{overflow:auto;max-height:75vh;border:1px solid var(--grid);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--grid)}
-th.l,td.l{text-align:left}td.note{white-space:normal;min-width:12em}
+th.l,td.l{text-align:left}td.note{white-space:normal;min-width:26em}
 thead th{position:sticky;top:0;background:var(--panel);padding:0}
 thead th button{all:unset;display:block;width:100%;padding:5px 10px;cursor:pointer;font-weight:600;
 box-sizing:border-box;text-align:inherit}
