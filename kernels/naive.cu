@@ -6,12 +6,13 @@
 //   naive_output    O = P V                 a block: 32 x 32 of O, 32 keys a step
 //
 // S and P live in a workspace of one chunk: some rows of some heads. Any strides, head_dim, mask.
-// A pair that is not visible has weight -0: its product is left out, since 0 * NaN would reach
-// rows that do not see the NaN.
+// A pair that is not visible, or that dropout leaves out, has weight -0: its product is left out,
+// since 0 * NaN would reach rows that do not see the NaN.
 //
 // Blocks of 256 threads. Macros: ELEMENT (f16, bf16, f32): the dtype of q, k and v.
 
 #include "mask.cuh"
+#include "philox.h"
 #include "scores.cuh"
 
 constexpr int TILE = 32, THREADS = 256, STEP = THREADS / TILE, PER_THREAD = TILE / STEP;
@@ -114,6 +115,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         }
         bool zero = s[j] == -INFINITY_F32;
         bool hidden = zero && (largest == s[j] || !is_visible(p.mask, keys, mask_row, j));
+        if (p.dropout) {
+            uint32_t bh = (uint32_t)(row.b * p.heads_q + row.h);
+            hidden = hidden || fasc_dropout_word(p.seed, p.dropout_offset, bh, (uint32_t)row.i,
+                                                 (uint32_t)j) < p.dropout_threshold;
+            weight *= p.keep_scale;
+        }
         s[j] = hidden ? bits_float(HIDDEN) : weight;
     }
     if (threadIdx.x == 0) {

@@ -94,6 +94,11 @@ typedef struct fasc_attention_params {
     float *s; /* scores */
     int64_t s_pitch;
     fasc_matrix_params weights; /* P for the second product */
+    int32_t dropout;            /* 1: a pair whose fasc_dropout_word is below the threshold is left
+                                   out of the second product, the others count keep_scale times */
+    uint32_t dropout_threshold, dropout_offset;
+    float keep_scale;
+    uint64_t seed;
 } fasc_attention_params;
 
 /* ---- measuring ----------------------------------------------------------- */

@@ -43,8 +43,8 @@ constexpr int ROWS = 64 * CONSUMERS;
 constexpr int CONSUMER_WARPS = 4 * CONSUMERS;
 constexpr int THREADS = 128 * (CONSUMERS + 1);
 // What setmaxnreg makes of the registers at launch.
-constexpr int PRODUCER_REGISTERS = CONSUMERS == 3 ? 32 : 40;
-constexpr int CONSUMER_REGISTERS = CONSUMERS == 3 ? 160 : 232;
+constexpr int PRODUCER_REGISTERS = CONSUMERS == 2 ? 40 : 32;
+constexpr int CONSUMER_REGISTERS = CONSUMERS == 2 ? 232 : CONSUMERS == 3 ? 160 : 112;
 constexpr int PANELS = (HEAD_DIM + 63) / 64;
 constexpr int STEPS = HEAD_DIM / 16;
 constexpr bool SUMS = (REDUCE & (FASC_REDUCE_SUM | FASC_REDUCE_MAX)) != 0;

@@ -113,8 +113,9 @@ static fasc_status run(const fasc_cuda_call *call)
 const fasc_cuda_attention fasc_cuda_naive = {
     .name = "naive",
     .summary = "the definition in three plain kernels, float32 throughout",
-    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output",
+    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output; dropout",
     .outputs = FASC_WANT_ALL,
+    .dropout = true,
     .can = can,
     .plan = plan,
     .run = run,

@@ -48,6 +48,11 @@ fasc_attention_params fasc_cuda_params_of(const fasc_problem *problem)
         .lse = rows_of(args->lse),
         .row_max = rows_of(args->row_max),
     };
+    p.dropout = problem->dropout;
+    p.dropout_threshold = problem->dropout_threshold;
+    p.dropout_offset = args->dropout_offset;
+    p.keep_scale = problem->keep_scale;
+    p.seed = args->seed;
     if (problem->mask_data) {
         p.mask.data = (void *)(uintptr_t)problem->mask_data;
         p.mask.dtype = (int32_t)problem->mask_dtype;
