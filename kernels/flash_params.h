@@ -15,6 +15,14 @@
 #define FASC_STORE_VECTOR 0 /* 16-byte aligned rows, unit column stride */
 #define FASC_STORE_SCALAR 1 /* anything else */
 
+/* Dropout: a weight stays where its word (fasc_dropout_word in philox.h) is at least `threshold`,
+ * and counts keep_scale times. Without: threshold 0, keep_scale 1. */
+typedef struct fasc_dropout_params {
+    uint64_t seed;
+    uint32_t offset, threshold;
+    float keep_scale;
+} fasc_dropout_params;
+
 /* Strides in elements: [0] batch, [1] head, [2] row, [3] column. */
 typedef struct fasc_flash_params {
     const void *q, *k, *v; /* unit column stride, rows 16-byte aligned */
@@ -37,6 +45,7 @@ typedef struct fasc_flash_params {
     /* How far, in powers of two, S may pass what exponents are taken against before that follows:
      * the numbers have the room. 0 where the maximum itself is wanted. */
     float slack;
+    fasc_dropout_params dropout; /* for kernels that have it */
 } fasc_flash_params;
 
 #endif

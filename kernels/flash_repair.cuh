@@ -7,6 +7,11 @@
 #include "flash_common.cuh"
 #include "flash_params.h"
 #include "mask.cuh"
+#include "philox.h"
+
+#ifndef DROPOUT
+#define DROPOUT 0
+#endif
 
 // One warp sums row `row` of (batch, head) again and stores it. lse2: the row's LSE in powers of
 // two.
@@ -48,6 +53,11 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
             score += added;
         }
         float weight = exp2_subnormal(fma_f32(score, LOG2_E, -lse2));
+        if (DROPOUT) {
+            uint32_t word = fasc_dropout_word(p.dropout.seed, p.dropout.offset,
+                                              batch * p.heads_q + head, row, (uint32_t)j);
+            weight = word >= p.dropout.threshold ? weight * p.dropout.keep_scale : 0.0f;
+        }
 #pragma unroll
         for (int n = 0; n < PER_LANE; n++) {
             int d = lane + 32 * n;

@@ -6,6 +6,8 @@
 #include "sm90_params.h"
 #include "sm90_stmatrix.cuh"
 
+static_assert(!(STATISTICS || DROPOUT) || SCORES == FASC_SCORES_NONE, "a launch of their own");
+
 constexpr int BLOCK_M = 64 * CONSUMERS;
 constexpr int THREADS = 128 * (CONSUMERS + 1);
 constexpr int CONSUMER_WARPS = 4 * CONSUMERS;
@@ -29,7 +31,7 @@ constexpr int O_REGISTERS = V_COLUMNS / 2;
 constexpr int Q_BYTES = PANELS * BLOCK_M * 128;
 constexpr int KV_BYTES = PANELS * BLOCK_N * 128;
 
-// A warp's panels, which scores and O pass through: BATCH leave together.
+// A warp's panels, which scores and O pass through: BATCH leave together, from one of SLOTS places.
 constexpr bool STORES = SCORES != FASC_SCORES_NONE;
 constexpr bool STORES_BY_TMA = STORES && SCORE_STORE == FASC_SCORE_STORE_TMA;
 constexpr int SCORE_COLUMNS = SCORES_F32 ? 32 : 64;
@@ -41,7 +43,10 @@ constexpr int Q_AT = 0;
 constexpr int K_AT = Q_AT + Q_BYTES;
 constexpr int V_AT = K_AT + STAGES * KV_BYTES;
 constexpr int STAGE_AT = V_AT + (WANT_OUT ? STAGES * KV_BYTES : 0);
-constexpr int STAGE_BYTES = FASC_SM90_STAGE_BYTES(BLOCK_N, SCORES, SCORES_F32, SCORE_STORE);
+constexpr int SLOTS =
+    FASC_SM90_SLOTS(HEAD_DIM, CONSUMERS, SCORES, SCORES_F32, SCORE_STORE, WANT_OUT);
+constexpr int STAGE_BYTES =
+    FASC_SM90_STAGE_BYTES(HEAD_DIM, BLOCK_N, CONSUMERS, SCORES, SCORES_F32, SCORE_STORE, WANT_OUT);
 constexpr int BARRIERS_AT = STAGE_AT + CONSUMER_WARPS * STAGE_BYTES;
 constexpr int TILE_AT = BARRIERS_AT + 8 * (2 + 4 * STAGES);
 constexpr int SMEM_BYTES = TILE_AT + 16;

@@ -6,6 +6,7 @@
 
 #include "sm90_mbarrier.cuh"
 #include "sm90_results.cuh"
+#include "sm90_statistics.cuh"
 #include "sm90_stores.cuh"
 #include "sm90_wgmma.cuh"
 #include "softmax.cuh"
@@ -37,6 +38,7 @@ struct Consumer {
     Barriers barriers;
     Ring<STAGES> k, v;
     ScoreStore scores;
+    RowStatistics statistics;
     int group, lane, row0; // warpgroup; first row of the warp within the tile
     uint64_t q_descriptor, k_descriptor, v_descriptor;
     float scale, c; // of logits, without its sign; of logits in base 2
@@ -121,26 +123,71 @@ struct Consumer {
 
     // ---- what happens to a tile of S ----
 
+    // For wait_for: three warpgroups whose S and O take 128 of 160 registers need the order.
+    __device__ __forceinline__ uint32_t nothing() const
+    {
+        return CONSUMERS == 3 && HEAD_DIM > 64 && STORES ? p.nothing : 0;
+    }
+
+    // The lane's first column of key tile j, and the first of its two rows.
+    __device__ __forceinline__ int column_of(int j) const
+    {
+        return j * BLOCK_N + 2 * (lane & 3);
+    }
+
+    __device__ __forceinline__ int row_of(const Tile &t) const
+    {
+        return t.row0 + row0 + (lane >> 2);
+    }
+
+    // Whether every row of the block sees all of key tile j.
+    __device__ __forceinline__ bool is_full(const Tile &t, int j) const
+    {
+        const int begin = j * BLOCK_N;
+        return begin + BLOCK_N - 1 <= t.full_last &&
+               (MASK == FASC_MASK_NONE || begin >= t.full_first);
+    }
+
+    // What the lane's rows see of key tile j, within keys [begin, end).
+    __device__ __forceinline__ Visible visible(const Tile &t, int j, int begin, int end) const
+    {
+        Visible v;
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int row = row_of(t) + 8 * half, first = begin, last = end - 1;
+            if (MASK == FASC_MASK_BAND) {
+                first = max(first, row + band_edge(f.lo));
+                last = min(last, row + band_edge(f.hi));
+            }
+            v.first[half] = first - column_of(j);
+            v.last[half] = last - column_of(j);
+        }
+        return v;
+    }
+
     // Puts `hidden` where a row does not see a key.
     __device__ __forceinline__ void mask(const Tile &t, int j, float (&s)[S_REGISTERS],
                                          float hidden) const
     {
-        const int begin = j * BLOCK_N, end = begin + BLOCK_N;
-        if (end - 1 <= t.full_last && (MASK == FASC_MASK_NONE || begin >= t.full_first)) {
-            return;
+        if (!is_full(t, j)) {
+            softmax_mask(s, visible(t, j, 0, f.seqlen_k), hidden);
         }
-        const int column = begin + 2 * (lane & 3);
-        Visible visible;
+    }
+
+    // The online softmax with the statistics of rows.
+    __device__ __forceinline__ void softmax_and_statistics(const Tile &t, int j,
+                                                           float (&s)[S_REGISTERS], RowState &r,
+                                                           float (&factor)[2])
+    {
+        const float was[2] = {r.max[0], r.max[1]};
+        softmax_update_max(r, factor, s, c);
+        statistics_rise(statistics, s, r, was, factor, column_of(j), c);
+        float distance[2];
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            int row = t.row0 + row0 + (lane >> 2) + 8 * half, last = f.seqlen_k - 1;
-            if (MASK == FASC_MASK_BAND) {
-                last = min(last, row + band_edge(f.hi));
-            }
-            visible.last[half] = last - column;
-            visible.first[half] = MASK == FASC_MASK_BAND ? row + band_edge(f.lo) - column : 0;
+            distance[half] = (float)(row_of(t) + 8 * half + f.seqlen_k - f.seqlen_q - column_of(j));
         }
-        softmax_mask(s, visible, hidden);
+        statistics_exponentials(statistics, s, r, factor, distance, c);
     }
 
     // Stores, masks, and turns S into 2^(s c - max c); what came before is worth `factor` of what
@@ -154,16 +201,26 @@ struct Consumer {
         if (SCORES == FASC_SCORES_LOGITS) {
             scores.store(t, j, s, scale);
         }
-        if (SCORES == FASC_SCORES_MASKED && scale == 0.0f) {
+        if ((SCORES == FASC_SCORES_MASKED || STATISTICS) && scale == 0.0f) {
             softmax_zero(s); // the logits are zeros, and a hidden -inf must not be multiplied by 0
+        }
+        if (STATISTICS) {
+            statistics_sum(statistics, s,
+                           visible(t, j, p.statistics.key_begin, p.statistics.key_end));
         }
         mask(t, j, s, -INFINITY_F32);
         if (SCORES == FASC_SCORES_MASKED) {
             scores.store(t, j, s, scale == 0.0f ? 1.0f : scale);
         }
-        if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
+        if (STATISTICS) {
+            softmax_and_statistics(t, j, s, r, factor);
+        } else if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
             softmax_update_max(r, factor, s, c);
-            softmax_exponentials(s, r, factor, c);
+            softmax_exponentials(s, r, factor, c, nothing());
+        }
+        if (DROPOUT) {
+            drop_weights(f.dropout, s, t.batch * f.heads_q + t.head, t.row0 + row0, column_of(j),
+                         lane);
         }
     }
 
@@ -174,7 +231,7 @@ struct Consumer {
         if (negate) {
             softmax_negate(s);
         }
-        softmax_normalized<SCORES_F32 || FASC_BF16>(s, log2_sum, c); // bf16 has f32's range
+        softmax_normalized<SCORES_F32 || FASC_BF16>(s, log2_sum, c, nothing()); // bf16: f32's range
         mask(t, j, s, 0.0f);
     }
 
@@ -355,6 +412,7 @@ struct Consumer {
         scores.start();
         RowState r;
         softmax_start(r);
+        statistics_start(statistics);
         float o[O_REGISTERS], log2_sum[2];
 #pragma unroll
         for (int i = 0; i < O_REGISTERS; i++) {
@@ -363,7 +421,7 @@ struct Consumer {
         const bool any = t.end > t.begin;
         const bool logits_below = first_key_tile(t) < t.begin;
         if (SCORES == FASC_SCORES_LOGITS) {
-            walk_logits(t, t.end, end_key_tile(f, t));
+            walk_logits(t, t.end, end_key_tile(t));
         }
         if (!WANT_OUT || SCORES == FASC_SCORES_PROBS) {
             walk_statistics(t, r);
@@ -381,7 +439,7 @@ struct Consumer {
             }
         }
         if (SCORES == FASC_SCORES_LOGITS) {
-            walk_logits(t, 0, t.begin);
+            walk_logits(t, first_key_tile(t), t.begin);
         }
         if (!WANT_OUT || !any || logits_below) {
             release_q();
@@ -392,11 +450,16 @@ struct Consumer {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 factor[half] = r.max[half] == -INFINITY_F32 ? 0.0f : 1.0f / r.sum[half];
+                factor[half] *= DROPOUT ? f.dropout.keep_scale : 1.0f;
             }
             softmax_rescale(o, factor);
         }
         if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
             store_statistics(f, t, t.row0 + row0, r, log2_sum, scale, lane);
+        }
+        if (STATISTICS) {
+            store_row_statistics(p.statistics, t, t.row0 + row0, f.seqlen_q, r, statistics, scale,
+                                 lane);
         }
         if (WANT_OUT) {
             finish_out(t, o, r, log2_sum);
@@ -415,7 +478,8 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
                          barriers,
                          Ring<STAGES>(0),
                          Ring<STAGES>(0),
-                         {p, smem + STAGE_AT + warp * STAGE_BYTES, warp * 16, lane, 0},
+                         {p, smem + STAGE_AT + warp * STAGE_BYTES, 0, warp * 16, lane, 0},
+                         {},
                          group,
                          lane,
                          warp * 16,

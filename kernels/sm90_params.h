@@ -11,6 +11,14 @@ typedef struct fasc_tensor_map {
     uint64_t opaque[16];
 } __attribute__((aligned(64))) fasc_tensor_map;
 
+/* Statistics of rows, NULL = not wanted, in this order of strides: elements of batch, head, row. */
+typedef struct fasc_row_statistics_params {
+    float *entropy, *mean_distance, *row_sum;
+    int32_t *row_argmax;
+    int64_t stride[4][3];
+    int32_t key_begin, key_end; /* of row_sum */
+} fasc_row_statistics_params;
+
 /* Boxes, all with the 128-byte swizzle. Dimensions (column, row, head, batch):
  *   q 64 x BLOCK_M    k, v 64 x BLOCK_N
  * (column in panel, panel, row, head, batch), with the row's whole panels only:
@@ -19,10 +27,12 @@ typedef struct fasc_flash_sm90_params {
     fasc_tensor_map q_map, k_map, v_map, scores_map;
     fasc_flash_params flash;
     int32_t tiles_m;       /* ceil(seqlen_q / BLOCK_M) */
-    int32_t tiles;         /* tiles_m * heads_q * batch */
+    int32_t tiles;         /* tiles_m * heads_q * batch * pieces */
     int32_t *tile_counter; /* zero at launch; NULL = tiles are dealt out in turn */
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
-    int32_t band_rows;     /* tiles_m or fewer: rows of tiles that are taken over all heads first */
+    int32_t pieces;        /* that a tile's keys are cut into: 1 but for logits alone */
+    uint32_t nothing;      /* 0: see wait_for in softmax.cuh */
+    fasc_row_statistics_params statistics; /* with STATISTICS */
 } fasc_flash_sm90_params;
 
 /* How a block's tiles of scores leave (SCORE_STORE). */
@@ -41,18 +51,27 @@ typedef struct fasc_flash_sm90_params {
 #define FASC_SM90_BATCH(scores, block_n, f32)                                                      \
     ((scores) != FASC_SCORES_NONE && (block_n) / ((f32) ? 32 : 64) % 2 == 0 ? 2 : 1)
 
+/* How many such batches a warp has: TMA reads one while the next is filled, where there is room. */
+#define FASC_SM90_SLOTS(head_dim, consumers, scores, f32, store, want_out)                         \
+    ((scores) == FASC_SCORES_NONE || (store) == FASC_SCORE_STORE_PLAIN ||                          \
+             ((want_out) && ((head_dim) > 128 ? (f32) : (head_dim) > 64 && (consumers) == 3))      \
+         ? 1                                                                                       \
+         : 2)
+
 /* Shared memory of a block: Q, the stages of K and V, each warp's panels of 16 rows that scores and
  * O pass through (and 512 bytes behind them for scores in rows at any address), barriers and the
  * tile number. */
 #define FASC_SM90_PANELS(head_dim) (((head_dim) + 63) / 64)
-#define FASC_SM90_STAGE_BYTES(block_n, scores, f32, store)                                         \
-    (FASC_SM90_BATCH(scores, block_n, f32) * 2048 +                                                \
+#define FASC_SM90_STAGE_BYTES(head_dim, block_n, consumers, scores, f32, store, want_out)          \
+    (FASC_SM90_SLOTS(head_dim, consumers, scores, f32, store, want_out) *                          \
+         FASC_SM90_BATCH(scores, block_n, f32) * 2048 +                                            \
      ((scores) != FASC_SCORES_NONE && (store) == FASC_SCORE_STORE_PLAIN ? 512 : 0))
 #define FASC_SM90_SMEM_BYTES(head_dim, block_n, stages, consumers, scores, f32, store, want_out)   \
     (FASC_SM90_PANELS(head_dim) * 128 *                                                            \
          (64 * (consumers) + (block_n) * (stages) * ((want_out) ? 2 : 1)) +                        \
-     4 * (consumers)*FASC_SM90_STAGE_BYTES(block_n, scores, f32, store) + 8 * (2 + 4 * (stages)) + \
-     16)
+     4 * (consumers)*FASC_SM90_STAGE_BYTES(head_dim, block_n, consumers, scores, f32, store,       \
+                                           want_out) +                                             \
+     8 * (2 + 4 * (stages)) + 16)
 
 /* Names that the watchdog reports. */
 #define FASC_BARRIER_Q_FULL  1

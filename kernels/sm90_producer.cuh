@@ -57,7 +57,7 @@ struct Producer {
             }
         }
         int first = first_key_tile(t), v_tile = -1; // V's tile that the next K comes before
-        for (int j = end_key_tile(p.flash, t) - 1; j >= first; j--) {
+        for (int j = end_key_tile(t) - 1; j >= first; j--) {
             load_k(t, head_k, j);
             if (WANT_OUT) {
                 if (v_tile >= 0) {

@@ -109,7 +109,8 @@ __device__ __forceinline__ void shifted_chunk(uint32_t (&x)[4], const uint32_t (
 
 struct ScoreStore {
     const fasc_flash_sm90_params &p;
-    uint32_t batch; // the warp's own, in shared memory
+    uint32_t batch; // where the next one goes, in shared memory
+    uint32_t slot;  // its place among SLOTS
     int row0, lane; // first row of the warp within the block's tile
     int carried;    // columns of the tile before that wait behind the batch; see copy_shifted
 
@@ -170,7 +171,7 @@ struct ScoreStore {
     __device__ __forceinline__ void begin() const
     {
         if (STORES_BY_TMA && lane == 0) {
-            tma_wait_read<0>();
+            tma_wait_read<SLOTS - 1>();
         }
         __syncwarp();
     }
@@ -186,12 +187,17 @@ struct ScoreStore {
             if (lane == 0 && row < p.flash.seqlen_q && left >= SCORE_COLUMNS) {
                 tma_store(&p.scores_map, batch, 0, column / SCORE_COLUMNS, row, t.head, t.batch,
                           L2_EVICT_FIRST);
-                tma_commit();
+            }
+            if (lane == 0) {
+                tma_commit(); // empty or not: begin counts groups
             }
             if (left < COLUMNS) {
                 copy_batch(p.flash, t, batch, row, column, max(left, 0) & -SCORE_COLUMNS, left,
                            lane);
             }
+            const uint32_t first = batch - slot * BATCH * PANEL_BYTES;
+            slot = slot + 1 == SLOTS ? 0 : slot + 1;
+            batch = first + slot * BATCH * PANEL_BYTES;
         } else {
             __syncwarp();
             copy_shifted(t, row, column, min(left, COLUMNS));
@@ -243,10 +249,13 @@ struct ScoreStore {
         }
     }
 
-    // The batch may be used for something else.
+    // The batch may be used for something else: all have left.
     __device__ __forceinline__ void drain() const
     {
-        begin();
+        if (STORES_BY_TMA && lane == 0) {
+            tma_wait_read<0>();
+        }
+        __syncwarp();
     }
 };
 

@@ -34,9 +34,10 @@ struct Barriers {
 };
 
 struct Tile {
-    int batch, head, row0;     // first query row
-    int begin, end;            // key tiles [begin, end) that some row sees
-    int full_first, full_last; // keys that every row sees
+    int batch, head, row0;        // first query row
+    int begin, end;               // key tiles [begin, end) that some row sees
+    int stored_begin, stored_end; // key tiles whose logits are stored
+    int full_first, full_last;    // keys that every row sees
 };
 
 // The band's edges as ints: no sequence is longer than 2^30.
@@ -46,20 +47,26 @@ __device__ __forceinline__ int band_edge(int64_t edge)
     return (int)max(-far, min(edge, far));
 }
 
-// Tile number `index`. Rows that see most keys (the last ones) come first: in so many bands, each
-// over all heads; within a band, heads go in sections whose K and V share the L2 cache.
+// Logits alone: nothing but Q K^T and its store, of any part of a row's keys.
+constexpr bool ONLY_LOGITS = SCORES == FASC_SCORES_LOGITS && !WANT_OUT && !WANT_STATS;
+
+__device__ __forceinline__ int all_key_tiles(const fasc_flash_params &f)
+{
+    return (f.seqlen_k + BLOCK_N - 1) / BLOCK_N;
+}
+
+// Tile number `index`. Heads go in sections whose K and V share the L2 cache; within a section, the
+// rows that see most keys (the last ones) come first, over all its heads.
 __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int index)
 {
     const fasc_flash_params &f = p.flash;
-    const int all_heads = f.batch * f.heads_q;
-    const int band = index / (p.band_rows * all_heads);
-    const int rows = min(p.band_rows, p.tiles_m - band * p.band_rows);
-    const int in_band = index - band * p.band_rows * all_heads;
-    const int section = in_band / (f.section * rows);
-    const int heads = min(f.section, all_heads - section * f.section);
-    const int rest = in_band - section * f.section * rows;
-    const int row_tile = band * p.band_rows + rest / heads;
-    const int head = section * f.section + rest % heads;
+    const int piece = ONLY_LOGITS ? index % p.pieces : 0;
+    index = ONLY_LOGITS ? index / p.pieces : index;
+    int section = index / (f.section * p.tiles_m);
+    int rest = index - section * f.section * p.tiles_m;
+    int heads = min(f.section, f.batch * f.heads_q - section * f.section);
+    int row_tile = rest / heads;
+    int head = section * f.section + rest - row_tile * heads;
     Tile t;
     t.batch = head / f.heads_q;
     t.head = head - t.batch * f.heads_q;
@@ -76,19 +83,25 @@ __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int ind
         first = max(first, t.row0 + lo);
         t.full_first = max(t.full_first, row1 + lo);
     }
-    bool empty = last < first || (!WANT_OUT && !WANT_STATS && SCORES == FASC_SCORES_LOGITS);
-    t.begin = empty ? 0 : first / BLOCK_N;
-    t.end = empty ? 0 : last / BLOCK_N + 1;
+    t.begin = last < first ? 0 : first / BLOCK_N;
+    t.end = last < first ? 0 : last / BLOCK_N + 1;
+    t.stored_begin = 0;
+    t.stored_end = all_key_tiles(f);
+    if (ONLY_LOGITS) {
+        t.stored_begin = piece * all_key_tiles(f) / p.pieces;
+        t.stored_end = (piece + 1) * all_key_tiles(f) / p.pieces;
+        t.begin = t.end = t.stored_begin; // nobody asks what rows see
+    }
     return t;
 }
 
-// `logits` is stored where no row looks, too.
+// The key tiles that have work: `logits` is stored where no row looks, too.
 __device__ __forceinline__ int first_key_tile(const Tile &t)
 {
-    return SCORES == FASC_SCORES_LOGITS ? 0 : t.begin;
+    return SCORES == FASC_SCORES_LOGITS ? t.stored_begin : t.begin;
 }
 
-__device__ __forceinline__ int end_key_tile(const fasc_flash_params &f, const Tile &t)
+__device__ __forceinline__ int end_key_tile(const Tile &t)
 {
-    return SCORES == FASC_SCORES_LOGITS ? (f.seqlen_k + BLOCK_N - 1) / BLOCK_N : t.end;
+    return SCORES == FASC_SCORES_LOGITS ? t.stored_end : t.end;
 }

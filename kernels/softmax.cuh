@@ -83,10 +83,19 @@ __device__ __forceinline__ void softmax_update_max(RowState &r, float (&factor)[
     }
 }
 
-// s = 2^(s c - max c), and its sum.
+// x, but not before `after` is known; `nothing` is 0, which the compiler must not know. Where
+// registers are few it keeps exponentials in order, so that packed weights can take the place of
+// scores that are done with. With a plain 0 it costs nothing.
+__device__ __forceinline__ float wait_for(float x, float after, uint32_t nothing)
+{
+    return bits_float(float_bits(x) | (float_bits(after) & nothing));
+}
+
+// s = 2^(s c - max c), and its sum. nothing: see wait_for.
 template <int N>
 __device__ __forceinline__ void softmax_exponentials(float (&s)[N], RowState &r,
-                                                     const float (&factor)[2], float c)
+                                                     const float (&factor)[2], float c,
+                                                     uint32_t nothing = 0)
 {
     float offset[2], odd[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -94,6 +103,7 @@ __device__ __forceinline__ void softmax_exponentials(float (&s)[N], RowState &r,
         offset[half] = softmax_offset(r.max[half], c);
         r.sum[half] *= factor[half];
     }
+    offset[0] = wait_for(offset[0], offset[1], nothing);
 #pragma unroll
     for (int i = 0; i < N; i += 2) {
         int half = (i >> 1) & 1;
@@ -131,12 +141,20 @@ __device__ __forceinline__ void softmax_finish(RowState &r, float (&log2_sum)[2]
 // s = 2^(s c - log2_sum): probabilities, final. SUBNORMAL keeps those under 2^-126.
 template <bool SUBNORMAL, int N>
 __device__ __forceinline__ void softmax_normalized(float (&s)[N], const float (&log2_sum)[2],
-                                                   float c)
+                                                   float c, uint32_t nothing = 0)
 {
+    float offset[2];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        offset[half] = log2_sum[half] == -INFINITY_F32 ? 0.0f : -log2_sum[half];
+    }
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        int half = (i >> 1) & 1;
-        float x = fma_f32(s[i], c, log2_sum[half] == -INFINITY_F32 ? 0.0f : -log2_sum[half]);
+        if (i % 8 == 0 && i > 0) {
+            offset[0] = wait_for(offset[0], s[i - 1], nothing);
+            offset[1] = wait_for(offset[1], s[i - 1], nothing);
+        }
+        float x = fma_f32(s[i], c, offset[(i >> 1) & 1]);
         s[i] = SUBNORMAL ? exp2_subnormal(x) : exp2_approx(x);
     }
 }

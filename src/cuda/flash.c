@@ -142,6 +142,11 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
         .scale = (float)problem->scale,
         .unit = problem->mask_data ? 1.0f : fabsf((float)problem->scale),
     };
+    p.dropout.keep_scale = 1.0f;
+    if (problem->dropout) {
+        p.dropout = (fasc_dropout_params){args->seed, args->dropout_offset,
+                                          problem->dropout_threshold, problem->keep_scale};
+    }
     p.unit_log2 = fmaxf(p.unit * LOG2_E, FLT_MIN);
     p.slack = pass->first && args->row_max ? 0.0f : 8.0f;
     if (problem->mask_data) {

@@ -11,26 +11,38 @@
 /* ---- what is compiled ---------------------------------------------------- */
 
 typedef struct fasc_sm90_variant {
-    bool want_out, want_stats; /* statistics come with O and with probs anyway */
+    bool want_out, want_stats; /* LSE and maxima come with O and with probs anyway */
     int32_t scores, mask;      /* FASC_SCORES_..., FASC_MASK_... */
+    bool statistics, dropout;  /* the other statistics of rows; dropout brings them, too */
 } fasc_sm90_variant;
 
 /* A launch takes the first that does all it needs. Those with O, most wanted first, then those
  * without. */
 static const fasc_sm90_variant VARIANT[] = {
-    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE},
-    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND},
-    {true, false, FASC_SCORES_LOGITS, FASC_MASK_NONE},
-    {true, false, FASC_SCORES_LOGITS, FASC_MASK_BAND},
-    {true, false, FASC_SCORES_MASKED, FASC_MASK_BAND},
-    {true, false, FASC_SCORES_PROBS, FASC_MASK_BAND},
-    {false, false, FASC_SCORES_LOGITS, FASC_MASK_NONE},
-    {false, true, FASC_SCORES_LOGITS, FASC_MASK_BAND},
-    {false, true, FASC_SCORES_MASKED, FASC_MASK_BAND},
-    {false, false, FASC_SCORES_PROBS, FASC_MASK_BAND},
-    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, false, false},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, false, false},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_BAND, false, false},
+    {true, false, FASC_SCORES_MASKED, FASC_MASK_BAND, false, false},
+    {true, false, FASC_SCORES_PROBS, FASC_MASK_BAND, false, false},
+    {false, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, false, false},
+    {false, true, FASC_SCORES_LOGITS, FASC_MASK_BAND, false, false},
+    {false, true, FASC_SCORES_MASKED, FASC_MASK_BAND, false, false},
+    {false, false, FASC_SCORES_PROBS, FASC_MASK_BAND, false, false},
+    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, true, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, true, true},
+    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, true, false},
+    {true, false, FASC_SCORES_PROBS, FASC_MASK_NONE, false, false},
 };
-enum { O_UNMASKED = 1, O = 6, ALL = sizeof VARIANT / sizeof *VARIANT };
+enum { VARIANTS = sizeof VARIANT / sizeof *VARIANT };
+
+/* Sets of variants: bit i is VARIANT[i]. */
+#define ALL        0x3fffu /* but the last: enough for all problems */
+#define O_UNMASKED 0x1u
+#define O_PLAIN    0x3fu   /* with O, without statistics of rows */
+#define O_LONG     0x4005u /* O alone, with logits, with probs: unmasked */
+#define LOGITS     0x40u   /* logits alone */
 
 /* How scores are stored: the ways that a launch with scores is compiled for. */
 typedef struct fasc_sm90_store {
@@ -44,19 +56,22 @@ enum { STORES = sizeof STORE / sizeof *STORE };
 
 typedef struct fasc_sm90_config {
     int32_t head_dim, block_n, stages, consumers, schedule; /* the kernel's macros */
-    int32_t variants;                                       /* the first so many of VARIANT */
-    int32_t stores;                                         /* the first so many of STORE */
-    double cost; /* of a query row and a key, against the head_dim's other rows; measured */
+    uint32_t variants;
+    int32_t stores; /* the first so many of STORE */
+    /* Of a query row and a key without scores, with logits or masked ones, with probs; against the
+     * head_dim's other rows. */
+    double cost, cost_scores, cost_probs;
 } fasc_sm90_config;
 
-/* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Measured:
+/* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Costs were measured:
  * results/hopper_log.md. */
 static const fasc_sm90_config CONFIG[] = {
-    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O, STORES, 0.82},
-    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0},
-    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95},
-    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0},
-    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0},
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, STORES, 0.82, 0.82, 0.82},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0, 1.0, 1.0},
+    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95, 1.0, 1.0},
+    {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, 1, 0.955, 0.85, 0.895},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0},
+    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0},
 };
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
@@ -70,16 +85,21 @@ static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v,
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_N=%d STAGES=%d CONSUMERS=%d SCHEDULE=%d MASK=%d "
-             "SCORES=%d SCORES_F32=%d SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d",
+             "SCORES=%d SCORES_F32=%d SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d STATISTICS=%d "
+             "DROPOUT=%d",
              bf16, c->head_dim, c->block_n, c->stages, c->consumers, c->schedule, v->mask,
-             v->scores, store->f32, store->store, v->want_out, v->want_stats);
+             v->scores, store->f32, store->store, v->want_out, v->want_stats, v->statistics,
+             v->dropout);
 }
 
 bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
 {
     for (int n = 0; n < CONFIG_COUNT; n++) {
-        for (int v = 0; v < CONFIG[n].variants; v++) {
+        for (int v = 0; v < VARIANTS; v++) {
             const int32_t stores = VARIANT[v].scores == FASC_SCORES_NONE ? 1 : CONFIG[n].stores;
+            if (!(CONFIG[n].variants >> v & 1)) {
+                continue;
+            }
             if (i < 2 * stores) {
                 macros_of(&CONFIG[n], &VARIANT[v], &STORE[i / 2], i % 2, macros, room);
                 return true;
@@ -92,8 +112,33 @@ bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
 
 /* ---- choosing ------------------------------------------------------------ */
 
-/* The index of the variant that a pass takes: every pass finds one. */
-static int32_t variant_of(const fasc_problem *problem, const fasc_flash_pass *pass)
+#define ROW_STATISTICS                                                                             \
+    (FASC_WANT(ENTROPY) | FASC_WANT(MEAN_DISTANCE) | FASC_WANT(ROW_SUM) | FASC_WANT(ROW_ARGMAX))
+
+/* Statistics beyond LSE and maximum, and dropout, come with O in a launch without scores. */
+static bool is_special(const fasc_problem *problem)
+{
+    return (problem->wanted & ROW_STATISTICS) != 0 || problem->dropout;
+}
+
+/* The index-th launch; false past the last. */
+static bool pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass *pass)
+{
+    if (!is_special(problem)) {
+        return fasc_flash_pass_at(problem, index, pass);
+    }
+    if (index == 0) {
+        *pass = (fasc_flash_pass){FASC_SCORES_NONE, NULL, true};
+        return true;
+    }
+    const bool more = fasc_flash_pass_at(problem, index - 1, pass) && pass->to;
+    pass->first = false;
+    return more;
+}
+
+/* The index of the variant of a configuration that a pass takes; VARIANTS if it has none. */
+static int32_t variant_of(const fasc_problem *problem, const fasc_sm90_config *c,
+                          const fasc_flash_pass *pass)
 {
     const fasc_attention_args *args = problem->args;
     bool out = pass->first && args->out;
@@ -101,10 +146,13 @@ static int32_t variant_of(const fasc_problem *problem, const fasc_flash_pass *pa
         pass->first && !out && (args->lse || args->row_max) && pass->scores != FASC_SCORES_PROBS;
     bool logits_alone = pass->scores == FASC_SCORES_LOGITS && !out && !stats;
     bool band = problem->banded && !logits_alone;
+    bool special = pass->first && is_special(problem), dropout = special && problem->dropout;
     int32_t i = 0;
-    while (i < ALL - 1 &&
-           !(VARIANT[i].want_out == out && VARIANT[i].scores == pass->scores &&
-             (!stats || VARIANT[i].want_stats) && (!band || VARIANT[i].mask == FASC_MASK_BAND))) {
+    while (i < VARIANTS &&
+           !(c->variants >> i & 1 && VARIANT[i].want_out == out &&
+             VARIANT[i].scores == pass->scores && (!stats || VARIANT[i].want_stats) &&
+             (!band || VARIANT[i].mask == FASC_MASK_BAND) && VARIANT[i].statistics == special &&
+             VARIANT[i].dropout == dropout)) {
         i++;
     }
     return i;
@@ -130,8 +178,8 @@ static int32_t store_of(const fasc_flash_pass *pass)
 static bool is_compiled(const fasc_sm90_config *c, const fasc_problem *problem)
 {
     fasc_flash_pass pass;
-    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
-        if (variant_of(problem, &pass) >= c->variants ||
+    for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
+        if (variant_of(problem, c, &pass) == VARIANTS ||
             (pass.to && store_of(&pass) >= c->stores)) {
             return false;
         }
@@ -157,14 +205,43 @@ static int64_t tiles_of(const fasc_problem *problem, const fasc_sm90_config *c)
     return tiles_m(problem, c) * problem->batch * problem->heads_q;
 }
 
-/* The time that a configuration takes, but for a factor: rounds of the device's multiprocessors
- * over the tiles, whole tiles each. */
+/* Rounds of the device's multiprocessors over the tiles, cut into so many pieces; whole pieces
+ * each. */
+static double rounds_of(const fasc_cuda_device *d, int64_t tiles, int32_t pieces)
+{
+    return (double)((tiles * pieces + d->units - 1) / d->units) / pieces;
+}
+
+/* Pieces that a tile's keys are cut into: logits alone can be, and should where whole tiles leave
+ * multiprocessors idle. Not too short, for each piece loads Q. */
+static int32_t pieces_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                         const fasc_sm90_config *c, const fasc_flash_pass *pass)
+{
+    enum { MOST = 4, SHORTEST = 16 };
+    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
+    const int64_t tiles = tiles_of(problem, c), tiles_n = problem->seqlen_k / c->block_n;
+    int32_t best = 1;
+    if (v->scores != FASC_SCORES_LOGITS || v->want_out || v->want_stats) {
+        return best;
+    }
+    for (int32_t n = 2; n <= MOST && tiles_n / n >= SHORTEST; n++) {
+        best = rounds_of(d, tiles, n) < 0.99 * rounds_of(d, tiles, best) ? n : best;
+    }
+    return best;
+}
+
+/* The time that a configuration takes, but for a factor. */
 static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
                       const fasc_sm90_config *c)
 {
-    int64_t rounds = (tiles_of(problem, c) + d->units - 1) / d->units;
-    int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
-    return c->cost * (double)(rounds * block_m_of(c)) * (double)(tiles_n * c->block_n);
+    fasc_flash_pass pass;
+    pass_at(problem, 0, &pass);
+    const double cost = !pass.to                           ? c->cost
+                        : pass.scores == FASC_SCORES_PROBS ? c->cost_probs
+                                                           : c->cost_scores;
+    const int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
+    return cost * rounds_of(d, tiles_of(problem, c), pieces_of(d, problem, c, &pass)) *
+           block_m_of(c) * (double)(tiles_n * c->block_n);
 }
 
 /* The fastest that the problem's head_dim takes and that is asked for; NULL with the reason. */
@@ -201,7 +278,7 @@ static bool loads(const fasc_tensor *t)
 static bool can_store_scores(const fasc_problem *problem, char *why, size_t room)
 {
     fasc_flash_pass pass;
-    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
+    for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
         if (pass.to && pass.to->stride[3] != 1 && pass.to->shape[3] > 1) {
             snprintf(why, room, "stores scores whose rows have no gaps");
             return false;
@@ -236,8 +313,8 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
         return false;
     }
     const fasc_sm90_config *c = choose(d, problem, why, room);
-    if (c && tiles_of(problem, c) >= 1 << 30) {
-        snprintf(why, room, "takes fewer than 2^30 tiles");
+    if (c && tiles_of(problem, c) >= 1 << 28) {
+        snprintf(why, room, "takes fewer than 2^28 tiles");
         return false;
     }
     return c != NULL;
@@ -272,7 +349,7 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     plan->threads = 128 * (c->consumers + 1);
     plan->workspace_bytes = workspace > 0 ? (int64_t)workspace + FASC_CUDA_ALIGN : 0;
     fasc_flash_pass pass;
-    const bool stores = fasc_flash_pass_at(problem, 0, &pass) && pass.to;
+    const bool stores = pass_at(problem, 0, &pass) && pass.to;
     const bool by_tma = stores && STORE[store_of(&pass)].store == FASC_SCORE_STORE_TMA;
     snprintf(plan->config, sizeof plan->config,
              "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s%s", block_m_of(c),
@@ -280,6 +357,11 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
              c->schedule == FASC_SCHEDULE_OVERLAP ? "overlap" : "pingpong",
              by_tma ? "; scores by TMA" : "");
     fasc_flash_describe(problem, plan);
+    if (is_special(problem) && pass_at(problem, 1, &pass)) {
+        const size_t used = strlen(plan->config);
+        snprintf(plan->config + used, sizeof plan->config - used, "; %s in a launch of their own",
+                 "statistics, dropout");
+    }
     return FASC_OK;
 }
 
@@ -287,9 +369,9 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
                                   const fasc_sm90_config *c, const fasc_flash_pass *pass,
                                   char *macros, size_t room)
 {
-    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, pass)];
+    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
     const fasc_sm90_store *store = &STORE[store_of(pass)];
-    int64_t tiles = tiles_of(problem, c);
+    int64_t tiles = tiles_of(problem, c) * pieces_of(d, problem, c, pass);
     macros_of(c, v, store, problem->dtype == FASC_BF16, macros, room);
     return (fasc_cuda_launch){
         .source = "kernels/flash_sm90.cu",
@@ -307,12 +389,33 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     (void)made;
     char why[8];
     fasc_flash_pass pass;
-    if (!fasc_flash_pass_at(problem, index, &pass)) {
+    if (!pass_at(problem, index, &pass)) {
         return false;
     }
     stage->launch = launch_of(d, problem, choose(d, problem, why, sizeof why), &pass, stage->macros,
                               sizeof stage->macros);
     return true;
+}
+
+/* Where the statistics of rows go. */
+static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
+{
+    const fasc_attention_args *args = problem->args;
+    const fasc_tensor *to[] = {args->entropy, args->mean_distance, args->row_sum, args->row_argmax};
+    fasc_row_statistics_params p = {.key_begin = (int32_t)problem->k0,
+                                    .key_end = (int32_t)problem->k1};
+    void *data[4] = {NULL};
+    for (int i = 0; i < 4; i++) {
+        for (int n = 0; to[i] && n < 3; n++) {
+            p.stride[i][n] = to[i]->shape[n] > 1 ? to[i]->stride[n] : 0;
+        }
+        data[i] = to[i] ? to[i]->data : NULL;
+    }
+    p.entropy = data[0];
+    p.mean_distance = data[1];
+    p.row_sum = data[2];
+    p.row_argmax = data[3];
+    return p;
 }
 
 static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *c,
@@ -335,18 +438,21 @@ static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *
 }
 
 /* Heads that are worked on together. Reading K and V of few at a time leaves L2 to the scores on
- * their way out; where a band makes tiles differ, more heads even them out: a few, or all where
- * their K and V leave enough of L2. */
+ * their way out; where a band makes tiles differ, more heads even them out: without scores so many
+ * that a few blocks still share a head's K and V, with scores a few, or all where their K and V
+ * leave enough of L2. */
 static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem, bool stores)
 {
-    const int64_t heads = problem->batch * problem->heads_q;
-    const int64_t bytes = heads / problem->group * problem->seqlen_k * problem->head_dim * 2 * 2;
-    if (problem->banded && bytes <= d->l2_bytes / 3 * (stores ? 1 : 2)) {
-        return (int32_t)heads;
+    const int64_t heads = problem->batch * problem->heads_q, group = problem->group;
+    const int64_t bytes = heads / group * problem->seqlen_k * problem->head_dim * 2 * 2;
+    int64_t few = group;
+    if (problem->banded && !stores) {
+        few = d->units / 4 > group ? d->units / 4 / group * group : group;
+    } else if (problem->banded) {
+        few = bytes <= d->l2_bytes / 3 ? heads : 4 * group;
+        few = few < fasc_flash_section(d, problem) ? few : fasc_flash_section(d, problem);
     }
-    const int32_t few = (problem->banded ? 4 : 1) * (int32_t)problem->group;
-    int32_t fit = fasc_flash_section(d, problem);
-    return fit < few ? fit : few;
+    return (int32_t)(few < heads ? few : heads);
 }
 
 static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *c,
@@ -358,8 +464,11 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     fasc_flash_sm90_params p = {.flash = fasc_flash_params_of(problem, inputs, pass)};
     p.flash.section = section_of(call->d, problem, pass->to != NULL);
     p.tiles_m = (int32_t)tiles_m(problem, c);
-    p.tiles = (int32_t)tiles_of(problem, c);
-    p.band_rows = p.tiles_m;
+    p.pieces = pieces_of(call->d, problem, c, pass);
+    p.tiles = (int32_t)tiles_of(problem, c) * p.pieces;
+    if (pass->first && is_special(problem)) {
+        p.statistics = statistics_of(problem);
+    }
     fasc_status status = maps_of(problem, c, inputs, pass, &p);
     if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
         p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
@@ -377,7 +486,7 @@ static fasc_status run(const fasc_cuda_call *call)
     fasc_flash_pass pass;
     const fasc_sm90_config *c = choose(call->d, call->problem, why, sizeof why);
     fasc_status status = fasc_flash_prepare(call, &inputs);
-    for (int32_t i = 0; status == FASC_OK && fasc_flash_pass_at(call->problem, i, &pass); i++) {
+    for (int32_t i = 0; status == FASC_OK && pass_at(call->problem, i, &pass); i++) {
         status = run_pass(call, c, &inputs, &pass);
     }
     return status;
@@ -390,12 +499,13 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .supports =
         "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no "
         "mask tensor; scores in q's dtype, or in f32 in rows at multiples of 16 bytes; out, lse, "
-        "row_max, logits, masked, probs",
+        "row_max, entropy, mean_distance, row_sum, row_argmax, logits, masked, probs; dropout",
     .block_m = true,
     .block_n = true,
     .stages = true,
     .warps = true,
-    .outputs = FASC_WANT_FORWARD,
+    .outputs = FASC_WANT_FORWARD | ROW_STATISTICS,
+    .dropout = true,
     .passes = true,
     .can = can,
     .plan = plan,

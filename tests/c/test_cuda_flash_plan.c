@@ -102,7 +102,10 @@ static void draw_problem(drawn *x)
     x->args.logits = draw(2) ? &x->scores : NULL;
     x->args.masked = draw(4) ? NULL : &x->scores;
     x->args.probs = draw(4) ? NULL : &x->scores;
+    x->args.entropy = draw(4) ? NULL : &x->statistics;
     x->args.kernel.warps = (int32_t)draw(4);
+    p->wanted = x->args.entropy ? FASC_WANT(ENTROPY) : 0;
+    p->dropout = x->args.out && !draw(8);
 }
 
 /* The value of NAME=value among a compilation's macros. */
@@ -122,7 +125,13 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     const fasc_problem *p = &x->problem;
     const char *m = launch->macros;
     fasc_flash_pass pass;
-    CHECK(fasc_flash_pass_at(p, index, &pass), "%d", (int)index);
+    const bool special = p->wanted || p->dropout; /* with O, in a launch before those of scores */
+    if (!special || index > 0) {
+        CHECK(fasc_flash_pass_at(p, index - special, &pass), "%d", (int)index);
+        pass.first = index == 0;
+    } else {
+        pass = (fasc_flash_pass){FASC_SCORES_NONE, NULL, true};
+    }
     bool out = pass.first && x->args.out, stats = pass.first && !out && x->args.lse;
     bool only_logits = pass.scores == FASC_SCORES_LOGITS && !out && !stats;
     CHECK(launch->smem <= SMEM && launch->blocks > 0 && launch->blocks <= UNITS, "%s: %zu", m,
@@ -131,6 +140,8 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     CHECK(macro(m, "HEAD_DIM") >= p->head_dim, "%s for %d", m, (int)p->head_dim);
     CHECK(macro(m, "SCORES") == pass.scores && macro(m, "WANT_OUT") == out, "%s", m);
     CHECK(!p->banded || only_logits || macro(m, "MASK") == FASC_MASK_BAND, "%s", m);
+    CHECK(macro(m, "STATISTICS") == (special && pass.first), "%s", m);
+    CHECK(macro(m, "DROPOUT") == (p->dropout && pass.first), "%s", m);
     CHECK(!stats || macro(m, "WANT_STATS") == 1 || pass.scores == FASC_SCORES_PROBS, "%s", m);
 }
 
@@ -149,8 +160,8 @@ static void every_launch_ships_and_all_that_ship_are_launched(void)
         fasc_cuda_stage stage;
         fasc_attention_plan plan = {.size = sizeof plan};
         draw_problem(&x);
-        bool nothing =
-            !x.args.out && !x.args.lse && !x.args.logits && !x.args.masked && !x.args.probs;
+        bool nothing = !x.args.out && !x.args.lse && !x.args.logits && !x.args.masked &&
+                       !x.args.probs && !x.args.entropy;
         if (nothing || !fasc_cuda_flash_sm90.can(&HOPPER, &x.problem, why, sizeof why)) {
             continue;
         }
