@@ -359,8 +359,8 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     fasc_flash_describe(problem, plan);
     if (is_special(problem) && pass_at(problem, 1, &pass)) {
         const size_t used = strlen(plan->config);
-        snprintf(plan->config + used, sizeof plan->config - used, "; %s in a launch of their own",
-                 "statistics, dropout");
+        snprintf(plan->config + used, sizeof plan->config - used,
+                 "; statistics and dropout in a launch of their own");
     }
     return FASC_OK;
 }
