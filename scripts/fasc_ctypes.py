@@ -88,13 +88,14 @@ class Fasc:
                                              ctypes.byref(handle)))
         return handle
 
-    def attention(self, tensors, kernel=None, causal=False):
+    def attention(self, tensors, kernel=None, causal=False, arch=None):
         """A prepared call: tensors holds q, k, v and the outputs by their names in
         fasc_attention_args. Returns (function to call, plan)."""
         import torch
         args = self.new("fasc_attention_args", causal=int(causal),
                         **{name: self.wrap(t) for name, t in tensors.items()})
         args.kernel.name = kernel.encode() if kernel else None
+        args.kernel.arch = arch.encode() if arch else None
         plan = self.new("fasc_attention_plan")
         self.check(self.lib.fasc_attention_query(ctypes.byref(args), ctypes.byref(plan)))
         workspace = torch.empty(max(plan.workspace_bytes, 1), dtype=torch.uint8, device="cuda")

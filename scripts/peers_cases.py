@@ -86,15 +86,15 @@ def flat(t):
     return t.flatten(0, 1)
 
 
-def fasc_kernel(kernel, *wanted):
-    """fasc; kernel None = the library's choice."""
+def fasc_kernel(kernel, *wanted, arch=None):
+    """fasc; kernel None = the library's choice, arch None = the device's best."""
     def prepare(fasc, p):
         tensors = {"q": p.q, "k": p.k}
         if "out" in wanted:
             tensors.update(v=p.v, out=p.out)
         for name in set(wanted) - {"out"}:
             tensors[name] = p.scores
-        call, plan = fasc.attention(tensors, kernel, p.causal)
+        call, plan = fasc.attention(tensors, kernel, p.causal, arch)
         call.plan = f"{plan.kernel.decode()} {plan.arch.decode()}: {plan.config.decode()}"
         return call
 
@@ -209,6 +209,15 @@ CASES = {
         "fasc flash": fasc_kernel("flash", "out", "logits"),
         "torch SDPA flash + baddbmm": sdpa_and_scores(FLASH),
         CUDNN_BOTH: sdpa_and_scores(CUDNN),
+    }),
+    # both by the portable kernel, beside FlashAttention-2, which uses the same instructions
+    "out_sm80": Case(False, {
+        "fasc flash sm_80": fasc_kernel("flash", "out", arch="sm_80"),
+        "torch SDPA flash": sdpa(FLASH),
+    }),
+    "out_logits_sm80": Case(True, {
+        "fasc flash sm_80": fasc_kernel("flash", "out", "logits", arch="sm_80"),
+        "torch SDPA flash + baddbmm": sdpa_and_scores(FLASH),
     }),
     # O and the masked S
     "out_masked": Case(True, {
