@@ -53,10 +53,13 @@ __device__ __forceinline__ void repair_row(const fasc_flash_params &p, int batch
             score += added;
         }
         float weight = exp2_subnormal(fma_f32(score, LOG2_E, -lse2));
-        if (DROPOUT) {
+        if (DROPOUT) { // a pair that is dropped gives nothing, not even its NaN
             uint32_t word = fasc_dropout_word(p.dropout.seed, p.dropout.offset,
                                               batch * p.heads_q + head, row, (uint32_t)j);
-            weight = word >= p.dropout.threshold ? weight * p.dropout.keep_scale : 0.0f;
+            if (word < p.dropout.threshold) {
+                continue;
+            }
+            weight *= p.dropout.keep_scale;
         }
 #pragma unroll
         for (int n = 0; n < PER_LANE; n++) {

@@ -39,13 +39,16 @@
 // Ideas: FlashAttention-2 (Dao, 2023) for the loop and the work split.
 //
 // Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 16), BLOCK_M, BLOCK_N (multiple of 32), STAGES,
-// WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), WANT_OUT (0, 1), EXTRAS (0, 1: a mask tensor;
-// and `out` may be NULL although WANT_OUT).
+// WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), WANT_OUT (0, 1), EXTRAS (0, 1: a mask tensor,
+// dropout; and `out` may be NULL although WANT_OUT).
+
+#define DROPOUT EXTRAS
 
 #include "flash_common.cuh"
 #include "flash_params.h"
 #include "flash_repair.cuh"
 #include "mask.cuh"
+#include "philox.h"
 #include "sm80_block.cuh"
 #include "sm80_loads.cuh"
 #include "sm80_mma.cuh"
@@ -149,6 +152,26 @@ __device__ __forceinline__ void exponentials(float (&s)[N], RowState &r, const f
         s[i + 1] = exp2_approx(fma_f32(s[i + 1], c, -offset[half]));
         r.sum[half] += s[i] + s[i + 1];
         a[n] = pack_16(s[i], s[i + 1]);
+    }
+}
+
+// Drops pairs of P, packed for the product of 16 keys from kk on: each pair of two keys and two
+// rows is one call of the generator.
+__device__ __forceinline__ void drop(uint32_t (&a)[4], const fasc_flash_params &p, const Block &b,
+                                     int head, int mt, int key0, int kk)
+{
+    const uint32_t row = kept_row0(b) + (b.warp * MT + mt) * 16;
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+        const uint32_t key = key0 + lane_key(b) + key_of(8 * kk + 4 * n);
+        uint32_t word[4];
+        fasc_philox(p.dropout.seed, key >> 1, row / 2 + (b.lane >> 2), head, p.dropout.offset,
+                    word);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            a[2 * n + half] &= (word[2 * half] >= p.dropout.threshold ? 0xffffu : 0) |
+                               (word[2 * half + 1] >= p.dropout.threshold ? 0xffff0000u : 0);
+        }
     }
 }
 
@@ -274,6 +297,13 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
                     exponentials(s[mt], rows[mt], offset[mt], c, kk, a[mt]);
                 }
             }
+            if (EXTRAS && p.dropout.threshold) {
+                const int head = kept_head(b);
+#pragma unroll
+                for (int mt = 0; mt < MT; mt++) {
+                    drop(a[mt], p, at, head, mt, j * BLOCK_N, kk);
+                }
+            }
             if (use_v) {
                 product_pv(o, a, at, b.v_tile + buffer(j) * KV_BYTES, kk);
             }
@@ -359,7 +389,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             o[mt][i] = 0.0f;
         }
     }
-    keep_range(b, range);
+    keep_range(p, b, range);
     const int row = thread_row(p.head_dim);
     keep(b, KEPT_K, (uint64_t)thread_start(p.k, p.k_stride, b.batch, b.head_k));
     keep(b, KEPT_V, (uint64_t)thread_start(p.v, p.v_stride, b.batch, b.head_k));
@@ -408,6 +438,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             inverse[mt][half] = SCORES == FASC_SCORES_PROBS ? 1.0f
                                 : empty                     ? 0.0f
                                                             : 1.0f / rows[mt].sum[half];
+            inverse[mt][half] =
+                EXTRAS ? inverse[mt][half] * p.dropout.keep_scale : inverse[mt][half];
         }
     }
     if constexpr (SCORES == FASC_SCORES_PROBS) {
@@ -417,7 +449,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         uint32_t spoilt[MT];
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
-            spoilt[mt] = p.banded || p.mask.data ? spoilt_rows(o[mt], lse2[mt]) : 0;
+            spoilt[mt] = p.banded || p.mask.data || (EXTRAS && p.dropout.threshold)
+                             ? spoilt_rows(o[mt], lse2[mt])
+                             : 0;
         }
         store_out(p, again, o, inverse);
 #pragma unroll

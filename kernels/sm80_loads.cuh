@@ -30,11 +30,14 @@ __device__ __forceinline__ uint64_t kept(const Block &b, int which)
 constexpr int KEPT_K = 0, KEPT_V = 1, KEPT_TILE = 2, KEPT_SCORES = 3, KEPT = 4;
 constexpr int KEPT_BYTES = KEPT * THREADS * 8;
 
-// The block's range of tiles and its first row, behind what the threads keep.
-__device__ __forceinline__ void keep_range(const Block &b, const TileRange &r)
+// The block's range of tiles, its first row and its number among all query heads, behind what the
+// threads keep: 24 bytes.
+__device__ __forceinline__ void keep_range(const fasc_flash_params &p, const Block &b,
+                                           const TileRange &r)
 {
     if (threadIdx.x == 0) {
         store_shared_4(b.kept + KEPT_BYTES + 16, b.row0);
+        store_shared_4(b.kept + KEPT_BYTES + 20, b.batch * p.heads_q + b.head);
         asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(b.kept + KEPT_BYTES),
                      "r"(r.begin), "r"(r.end), "r"(r.full_begin), "r"(r.full_end)
                      : "memory");
@@ -51,14 +54,21 @@ __device__ __forceinline__ TileRange kept_range(const Block &b)
     return r;
 }
 
+__device__ __forceinline__ int kept_of_block(uint32_t at)
+{
+    int x;
+    asm volatile("ld.shared.b32 %0, [%1];\n" : "=r"(x) : "r"(at) : "memory");
+    return x;
+}
+
 __device__ __forceinline__ int kept_row0(const Block &b)
 {
-    int row0;
-    asm volatile("ld.shared.b32 %0, [%1];\n"
-                 : "=r"(row0)
-                 : "r"(b.kept + KEPT_BYTES + 16)
-                 : "memory");
-    return row0;
+    return kept_of_block(b.kept + KEPT_BYTES + 16);
+}
+
+__device__ __forceinline__ int kept_head(const Block &b)
+{
+    return kept_of_block(b.kept + KEPT_BYTES + 20);
 }
 
 // ---- tiles --------------------------------------------------------------------

@@ -95,13 +95,34 @@ static bool serves(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
     return settings_known(kernel, config, why, room) && can(kernel, d, problem, why, room);
 }
 
-/* The first kernel of that name (any when NULL) that serves. Refusals before it go to `refused`. */
+/* Whether a kernel other than the first that serves is the better one for this problem. */
+static bool is_preferred(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
+                         const fasc_problem *problem)
+{
+    char why[160] = "";
+    const char *name = problem->args->kernel.name;
+    if (!kernel->prefers || (name && strcmp(name, kernel->name) != 0) ||
+        !serves(kernel, d, problem, why, sizeof why)) {
+        return false;
+    }
+    fasc_cuda_shares shares;
+    fasc_reducers_share(d, problem, kernel->outputs, arch_of(kernel, d), &shares);
+    return kernel->prefers(d, &shares.forward);
+}
+
+/* The preferred kernel of that name (any when NULL), else the first that serves. Refusals before it
+ * go to `refused`. */
 static const fasc_cuda_attention *choose(const fasc_cuda_device *d, const fasc_problem *problem,
                                          char *refused, size_t room)
 {
     const char *name = problem->args->kernel.name;
     size_t used = 0;
     refused[0] = 0;
+    for (int i = 0; i < KERNEL_COUNT; i++) {
+        if (is_preferred(KERNELS[i], d, problem)) {
+            return KERNELS[i];
+        }
+    }
     for (int i = 0; i < KERNEL_COUNT; i++) {
         const fasc_cuda_attention *kernel = KERNELS[i];
         char why[160] = "";

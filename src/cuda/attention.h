@@ -37,6 +37,9 @@ typedef struct fasc_cuda_attention {
     uint32_t outputs;                             /* FASC_WANT of each that it computes */
     bool passes; /* what it leaves of the outputs, reducers make: see reducers.h */
     bool dropout;
+    /* Whether the problem is one that it serves better than those before it; NULL = none. Asked
+     * where it can. */
+    bool (*prefers)(const fasc_cuda_device *d, const fasc_problem *problem);
     /* Whether it can serve the problem; if not, `why` says so in words after its name. */
     bool (*can)(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room);
     /* Fills block_m to threads, config and workspace_bytes; may add to reason. kernel, arch and

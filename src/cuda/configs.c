@@ -9,6 +9,7 @@
 #include "cuda/diagonals.h"
 #include "cuda/flash_sm80.h"
 #include "cuda/flash_sm90.h"
+#include "cuda/flash_split.h"
 #include "cuda/reducer_pass.h"
 
 #include "flash_params.h"
@@ -101,6 +102,15 @@ static int32_t sm80_count(void)
     return count;
 }
 
+/* What flash_split's planner can choose, for any GPU. */
+static bool split_config(int32_t i, fasc_cuda_config *config)
+{
+    config->source = "kernels/flash_split.cu";
+    config->home = NULL;
+    config->arch = NULL;
+    return fasc_split_macros_at(i, config->macros, sizeof config->macros);
+}
+
 /* What flash_sm90's planner can choose, for Hopper alone. */
 static bool sm90_config(int32_t i, fasc_cuda_config *config)
 {
@@ -124,6 +134,10 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         }
         config->first = config->last = 0;
         i -= sm80;
+        if (split_config(i, config)) {
+            return true;
+        }
+        i -= FASC_SPLIT_CONFIGS;
         if (i < reducers) {
             fasc_reducer_config_at(i, config);
             return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cuda/flash.h"
+#include "cuda/flash_split.h"
 
 /* What a configuration has registers for. LEAN: out beside no scores or 16-bit logits. */
 enum { OUT_ALONE = 1, OUT_LOGITS = 2, LEAN = OUT_ALONE | OUT_LOGITS, EVERYTHING = 4 | LEAN };
@@ -39,7 +40,7 @@ static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
     sm80_use use = {.bf16 = problem->dtype == FASC_BF16,
                     .f32 = pass->to && pass->to->dtype == FASC_F32,
                     .want_out = pass->first && problem->args->out,
-                    .extras = problem->mask_data != NULL,
+                    .extras = problem->mask_data || (problem->dropout && pass->first),
                     .scores = pass->scores};
     use.want_out = use.want_out || use.extras; /* which looks whether there is one */
     return use;
@@ -56,13 +57,13 @@ static bool serves(const sm80_config *c, const sm80_use *use)
     return (c->uses & needs) == needs;
 }
 
-/* The kernel's shared memory: Q, the stages of K and V, four numbers of 8 bytes a thread, and the
- * range of tiles. */
+/* The kernel's shared memory: Q, the stages of K and V, four numbers of 8 bytes a thread, and
+ * six of 4 a block. */
 static size_t smem_bytes(const sm80_config *c, bool want_out)
 {
     size_t panels = (size_t)(c->head_dim + 63) / 64;
     size_t tiles = (size_t)c->block_m + (size_t)c->block_n * (size_t)c->stages * (want_out ? 2 : 1);
-    return panels * 128 * tiles + (size_t)c->warps * 32 * 32 + 16;
+    return panels * 128 * tiles + (size_t)c->warps * 32 * 32 + 32;
 }
 
 static bool matches(const sm80_config *c, const fasc_kernel_config *wanted)
@@ -144,6 +145,9 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
     if (!fasc_flash_can(problem, why, room)) {
         return false;
     }
+    if (fasc_split_count(d, problem) > 1) {
+        return fasc_split_can(d, problem, why, room);
+    }
     fasc_flash_pass pass;
     for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
         if (!choose_at(d, problem, i, why, room)) {
@@ -156,6 +160,9 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
 static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
 {
     char why[8];
+    if (fasc_split_count(d, problem) > 1) {
+        return fasc_split_plan(d, problem, plan);
+    }
     const sm80_config *c = choose_at(d, problem, 0, why, sizeof why);
     plan->block_m = c->block_m;
     plan->block_n = c->block_n;
@@ -226,7 +233,9 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
 static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
                      const fasc_attention_plan *made, int32_t index, fasc_cuda_stage *stage)
 {
-    (void)made;
+    if (made->splits > 1) {
+        return fasc_split_stage(d, problem, index, stage);
+    }
     fasc_flash_pass pass;
     if (!fasc_flash_pass_at(problem, index, &pass)) {
         return false;
@@ -237,6 +246,9 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
 
 static fasc_status run(const fasc_cuda_call *call)
 {
+    if (call->plan->splits > 1) {
+        return fasc_split_run(call);
+    }
     fasc_flash_inputs inputs;
     fasc_flash_pass pass;
     fasc_status status = fasc_flash_prepare(call, &inputs);
@@ -250,18 +262,27 @@ static fasc_status run(const fasc_cuda_call *call)
     return status;
 }
 
+/* Few queries over many keys: the one kernel that splits them. */
+static bool prefers(const fasc_cuda_device *d, const fasc_problem *problem)
+{
+    return fasc_split_count(d, problem) > 1;
+}
+
 const fasc_cuda_attention fasc_cuda_flash_sm80 = {
     .name = "flash",
     .arch = "sm_80",
     .summary = "tiled online softmax on mma.sync, scores stored in the same pass",
     .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides and mask (what it "
-                "adds counts as -2e38 at least); out, lse, row_max, logits, masked, probs",
+                "adds counts as -2e38 at least); dropout; out, lse, row_max, logits, masked, probs",
     .block_m = true,
     .block_n = true,
     .stages = true,
     .warps = true,
+    .splits = true,
     .outputs = FASC_WANT_FORWARD,
     .passes = true,
+    .dropout = true,
+    .prefers = prefers,
     .can = can,
     .plan = plan,
     .run = run,
