@@ -4,6 +4,7 @@ The structs are read from fasc.h itself (the region between its two markers), so
 declared twice; their sizes are checked against the library. Tensors are wrapped where they lie.
 """
 import ctypes
+import json
 import os
 import re
 
@@ -54,6 +55,7 @@ class Fasc:
         self.lib = ctypes.CDLL(os.path.join(build, "lib", "libfasc.so"))
         self.structs = read_structs(header)
         self.lib.fasc_last_error.restype = ctypes.c_char_p
+        self.lib.fasc_build_info.restype = ctypes.c_char_p
         self.lib.fasc_struct_size.restype = ctypes.c_size_t
         self.lib.fasc_tensor_free.argtypes = [ctypes.c_void_p]
         for name, struct in self.structs.items():
@@ -65,6 +67,13 @@ class Fasc:
         name = f"cuda:{torch.cuda.current_device()}".encode()
         self.check(self.lib.fasc_device_open(name, ctypes.byref(self.device)))
         self.dtypes = {torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
+
+    def versions(self):
+        """What a record needs: the driver, and the commit that fasc was built from."""
+        info, built = self.new("fasc_device_info"), json.loads(self.lib.fasc_build_info())
+        self.check(self.lib.fasc_device_get_info(self.device, ctypes.byref(info)))
+        return {"driver": info.driver.decode(), "commit": built["commit"],
+                "dirty": built["dirty"]}
 
     def check(self, status):
         if status != 0:

@@ -231,7 +231,8 @@ def main():
         points = table_points() if o.table else points_of(o)
         records = run(fasc, points, JUDGED if o.table else None, o.rounds, o.seconds)
     versions = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
-                "cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda}
+                "cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda,
+                "date": time.strftime("%Y-%m-%d"), **fasc.versions()}
     for record in records:
         print(json.dumps({**record, **versions}), file=output, flush=True)
     show(records)
