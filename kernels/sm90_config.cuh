@@ -43,6 +43,7 @@ constexpr int Q_AT = 0;
 constexpr int K_AT = Q_AT + Q_BYTES;
 constexpr int V_AT = K_AT + STAGES * KV_BYTES;
 constexpr int STAGE_AT = V_AT + (WANT_OUT ? STAGES * KV_BYTES : 0);
+constexpr int BOX = FASC_SM90_BOX(HEAD_DIM, BLOCK_N, SCORES, SCORES_F32, WANT_OUT);
 constexpr int SLOTS =
     FASC_SM90_SLOTS(HEAD_DIM, CONSUMERS, SCORES, SCORES_F32, SCORE_STORE, WANT_OUT);
 constexpr int STAGE_BYTES =
@@ -53,6 +54,7 @@ constexpr int SMEM_BYTES = TILE_AT + 16;
 
 static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 256 && BLOCK_N % 16 == 0, "tile shape");
 static_assert(!STORES || BLOCK_N % SCORE_COLUMNS == 0, "scores leave in whole panels");
+static_assert(BATCH % BOX == 0, "a batch is some boxes");
 static_assert(!SCORES_F32 || SCORE_STORE == FASC_SCORE_STORE_TMA, "f32 rows at any address");
 static_assert(SMEM_BYTES <= 232448, "shared memory");
 static_assert(SMEM_BYTES == FASC_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS, SCORES,

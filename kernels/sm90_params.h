@@ -22,7 +22,7 @@ typedef struct fasc_row_statistics_params {
 /* Boxes, all with the 128-byte swizzle. Dimensions (column, row, head, batch):
  *   q 64 x BLOCK_M    k, v 64 x BLOCK_N
  * (column in panel, panel, row, head, batch), with the row's whole panels only:
- *   scores 64 x BATCH x 16 (32 x BATCH x 16 for f32) */
+ *   scores 64 x BOX x 16 (32 x BOX x 16 for f32) */
 typedef struct fasc_flash_sm90_params {
     fasc_tensor_map q_map, k_map, v_map, scores_map;
     fasc_flash_params flash;
@@ -47,9 +47,14 @@ typedef struct fasc_flash_sm90_params {
 #define FASC_MASK_NONE 0 /* only keys past the end */
 #define FASC_MASK_BAND 1 /* and what is outside i + lo <= j <= i + hi */
 
-/* Panels of 128 bytes of scores that leave together, side by side. */
+/* Panels of 128 bytes of scores that a warp fills and sends off together, its batch. */
 #define FASC_SM90_BATCH(scores, block_n, f32)                                                      \
     ((scores) != FASC_SCORES_NONE && (block_n) / ((f32) ? 32 : 64) % 2 == 0 ? 2 : 1)
+
+/* Those of them that lie row by row and leave in one box. Two store faster, but stmatrix meets bank
+ * conflicts then: at small head_dim, with O, warps have no time for them. */
+#define FASC_SM90_BOX(head_dim, block_n, scores, f32, want_out)                                    \
+    ((want_out) && (head_dim) <= 64 ? 1 : FASC_SM90_BATCH(scores, block_n, f32))
 
 /* How many such batches a warp has: TMA reads one while the next is filled, where there is room. */
 #define FASC_SM90_SLOTS(head_dim, consumers, scores, f32, store, want_out)                         \

@@ -1,11 +1,12 @@
 // sm90_stores.cuh - how scores leave a block of flash_sm90: through panels in shared memory, by TMA
 // or by plain copies.
 //
-// A warp's 16 rows go in batches of two panels (one where BLOCK_N holds no even number), which lie
-// in shared memory row by row, so that TMA sends off 256 bytes of each row together. An H200 takes
-// rows in such pieces at 4.3 TB/s, but in pieces of 128 bytes, the width of one swizzled panel, at
-// 3.7. The tensor map of the scores has the panels' columns as two dimensions: 64, then Nk / 64.
-// Columns behind the last whole panel are copied by element.
+// A warp's 16 rows go in batches of two panels (one where BLOCK_N holds no even number). In a box
+// of two they lie row by row in shared memory, so that TMA sends off 256 bytes of each row
+// together. An H200 takes rows in such pieces at 4.3 TB/s, but in pieces of 128 bytes, the width of
+// one swizzled panel, at 3.7; see FASC_SM90_BOX. The tensor map of the scores has the panels'
+// columns as two dimensions: 64, then Nk / 64. Columns behind the last whole panel are copied by
+// element.
 #pragma once
 
 #include "sm90_mbarrier.cuh"
@@ -58,6 +59,17 @@ __device__ __forceinline__ score_t *score_at(const fasc_flash_params &f, const T
            row * f.scores_stride[2] + column * f.scores_stride[3];
 }
 
+// The box of a batch's panel: its panels lie row by row, boxes one after the other.
+__device__ __forceinline__ uint32_t box_of(uint32_t batch, int panel)
+{
+    return batch + panel / BOX * BOX * PANEL_BYTES;
+}
+
+__device__ __forceinline__ uint32_t score_chunk(uint32_t batch, int panel, int row, int chunk)
+{
+    return batch_chunk<BOX>(box_of(batch, panel), panel % BOX, row, chunk);
+}
+
 // Columns [begin, end) of a batch to memory, lanes running along a row; `column` is the batch's
 // first, (row, column) its place in the tile's head.
 __device__ __forceinline__ void copy_batch(const fasc_flash_params &f, const Tile &t,
@@ -70,9 +82,9 @@ __device__ __forceinline__ void copy_batch(const fasc_flash_params &f, const Til
     for (int r = 0; r < rows; r++) {
 #pragma unroll 1
         for (int c = begin + lane; c < end; c += 32) {
-            const uint32_t from = batch_chunk<BATCH>(batch, c / SCORE_COLUMNS, r,
-                                                     c % SCORE_COLUMNS * sizeof(score_t) / 16) +
-                                  c * sizeof(score_t) % 16;
+            const uint32_t from =
+                score_chunk(batch, c / SCORE_COLUMNS, r, c % SCORE_COLUMNS * sizeof(score_t) / 16) +
+                c * sizeof(score_t) % 16;
             *score_at(f, t, row + r, column + c) =
                 SCORES_F32 ? (score_t)load_shared_4(from) : (score_t)load_shared_2(from);
         }
@@ -134,7 +146,7 @@ struct ScoreStore {
             end = COLUMNS + carried;
         }
         auto chunk_at = [&](int r, int chunk) {
-            return chunk < LANES ? batch_chunk<BATCH>(batch, chunk / 8, r, chunk % 8)
+            return chunk < LANES ? score_chunk(batch, chunk / 8, r, chunk % 8)
                                  : carry + r * 32 + (chunk - LANES) * 16;
         };
         int r = lane / LANES;
@@ -162,7 +174,7 @@ struct ScoreStore {
         }
         __syncwarp();
         uint32_t x[4];
-        load_shared_16(x, batch_chunk<BATCH>(batch, 0, lane / 2, lane % 2));
+        load_shared_16(x, score_chunk(batch, 0, lane / 2, lane % 2));
         store_shared_16(carry + lane * 16, x);
         carried = min(CARRY, carried ? COLUMNS : end);
     }
@@ -184,9 +196,14 @@ struct ScoreStore {
         if (STORES_BY_TMA) {
             fence_proxy_async();
             __syncwarp();
-            if (lane == 0 && row < p.flash.seqlen_q && left >= SCORE_COLUMNS) {
-                tma_store(&p.scores_map, batch, 0, column / SCORE_COLUMNS, row, t.head, t.batch,
-                          L2_EVICT_FIRST);
+            if (lane == 0 && row < p.flash.seqlen_q) {
+#pragma unroll
+                for (int n = 0; n < BATCH; n += BOX) {
+                    if (left >= (n + 1) * SCORE_COLUMNS) {
+                        tma_store(&p.scores_map, box_of(batch, n), 0, column / SCORE_COLUMNS + n,
+                                  row, t.head, t.batch, L2_EVICT_FIRST);
+                    }
+                }
             }
             if (lane == 0) {
                 tma_commit(); // empty or not: begin counts groups
@@ -220,14 +237,14 @@ struct ScoreStore {
                     for (int i = 0; i < 16; i++) {
                         x[i] = s[from + i] * factor;
                     }
-                    store_panel<BATCH>(batch, n, x, lane);
+                    store_panel<BOX>(box_of(batch, n), n % BOX, x, lane);
                 } else {
                     uint32_t pairs[16];
 #pragma unroll
                     for (int i = 0; i < 16; i++) {
                         pairs[i] = pack_16(s[from + 2 * i] * factor, s[from + 2 * i + 1] * factor);
                     }
-                    store_panel<BATCH>(batch, n, pairs, lane);
+                    store_panel<BOX>(box_of(batch, n), n % BOX, pairs, lane);
                 }
             }
             end(t, j * BLOCK_N + first * SCORE_COLUMNS);
@@ -243,7 +260,7 @@ struct ScoreStore {
             begin();
 #pragma unroll
             for (int n = 0; n < BATCH; n++) {
-                store_panel<BATCH>(batch, n, pairs + (first + n) * 16, lane);
+                store_panel<BOX>(box_of(batch, n), n % BOX, pairs + (first + n) * 16, lane);
             }
             end(t, j * BLOCK_N + first * SCORE_COLUMNS);
         }

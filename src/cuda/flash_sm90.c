@@ -431,8 +431,9 @@ static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *
         status = fasc_tensor_map_make(&inputs->v, columns, c->block_n, &p->v_map);
     }
     if (status == FASC_OK && pass->to && STORE[store_of(pass)].store == FASC_SCORE_STORE_TMA) {
-        const int32_t batch = FASC_SM90_BATCH(pass->scores, c->block_n, STORE[store_of(pass)].f32);
-        status = fasc_tensor_map_make_panels(pass->to, batch, 16, &p->scores_map);
+        const int32_t panels = FASC_SM90_BOX(c->head_dim, c->block_n, pass->scores,
+                                             STORE[store_of(pass)].f32, p->flash.out != NULL);
+        status = fasc_tensor_map_make_panels(pass->to, panels, 16, &p->scores_map);
     }
     return status;
 }
