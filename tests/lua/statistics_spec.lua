@@ -92,8 +92,9 @@ for _, kernel in ipairs(support.kernel_names()) do
             assert.equal(11, r.seed)
             assert.equal(3, r.offset)
             agrees(fasc.check(q, k, v, r), kernel)
-            support.same(r.lse,
-                fasc.attention(q, k, v, {kernel = kernel, causal = true, want = {"lse"}}).lse)
+            -- another variant of the kernel may round otherwise
+            local without = {kernel = kernel, causal = true, want = {"lse"}}
+            assert(fasc.attention(q, k, v, without).lse:compare(r.lse).max_abs < 1e-5)
             opts.offset = 4
             assert(fasc.attention(q, k, v, opts).out:compare(r.out).max_abs > 0.01)
         end)
