@@ -34,7 +34,8 @@
 // paths need is made there again.
 //
 // Shared memory: Q [BLOCK_M] | K [STAGES][BLOCK_N] | V [STAGES][BLOCK_N] (tiles of 64-column
-// panels, see sm80_mma.cuh) | KEPT numbers a thread. O leaves through Q's place.
+// panels, see sm80_mma.cuh) | KEPT numbers a thread, and
+// some of the block. O leaves through Q's place.
 //
 // Ideas: FlashAttention-2 (Dao, 2023) for the loop and the work split.
 //

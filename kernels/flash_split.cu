@@ -28,6 +28,11 @@ constexpr int CHUNKS = HEAD_DIM / 8; // 16-byte chunks of a row
 constexpr int TILE_BYTES = BLOCK_N * HEAD_DIM * 2;
 constexpr int PITCH = HEAD_DIM + 4; // of a row of float32 in shared memory, in numbers
 
+static_assert(ROWS * HEAD_DIM * 2 + 2 * STAGES * TILE_BYTES ==
+                      FASC_SPLIT_TILES_BYTES(HEAD_DIM, WARPS, STAGES) &&
+                  WARPS * ROWS * (2 + PITCH) * 4 == FASC_SPLIT_ROOM_BYTES(HEAD_DIM, WARPS),
+              "the host's formula");
+
 // ---- where rows lie -----------------------------------------------------------
 
 struct Rows {

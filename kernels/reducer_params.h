@@ -12,6 +12,14 @@
 /* The smallest edge of a pooled tile that the reducers take. */
 #define FASC_POOL_LEAST 8
 
+/* Shared memory of reducer_sm80's blocks: rows, the stages of columns with their offsets, and for
+ * pooled maps (pools 1) the weights of a step and the parts of each row. */
+#define FASC_REDUCER_SM80_SMEM_BYTES(head_dim, block_m, block_n, stages, pools)                    \
+    ((head_dim)*2 * ((block_m) + (stages) * (block_n)) + 4 * (stages) * (block_n) +                \
+     ((pools)                                                                                      \
+          ? 4 * (block_m) * ((block_n) + 1) + 8 * (block_m) * ((block_n) / FASC_POOL_LEAST + 2)    \
+          : 0))
+
 /* What is made of each row's (REDUCE, bits). */
 #define FASC_REDUCE_SUM    1  /* probabilities: their sum; rows are keys */
 #define FASC_REDUCE_MAX    2  /* and their maximum */

@@ -29,6 +29,12 @@ constexpr int COLUMNS_AT = ROW_BYTES;
 constexpr int OFFSETS_AT = COLUMNS_AT + STAGES * COLUMN_BYTES;
 constexpr int WEIGHTS_AT = OFFSETS_AT + STAGES * BLOCK_N * 4;
 constexpr int WEIGHTS_PITCH = BLOCK_N + 1;
+constexpr int PARTS = BLOCK_N / FASC_POOL_LEAST + 2; // most pooled columns that a step touches
+constexpr int POOL_BYTES = BLOCK_M * (WEIGHTS_PITCH * 4 + PARTS * 8);
+
+static_assert(WEIGHTS_AT + (POOLS ? POOL_BYTES : 0) ==
+                  FASC_REDUCER_SM80_SMEM_BYTES(HEAD_DIM, BLOCK_M, BLOCK_N, STAGES, POOLS),
+              "the host's formula");
 
 // ---- S ----------------------------------------------------------------------
 
@@ -57,8 +63,6 @@ struct Pooled {
     float *weights; // P of a step
     float *parts;   // [BLOCK_M][PARTS] pairs: sum, max
 };
-
-constexpr int PARTS = BLOCK_N / FASC_POOL_LEAST + 2; // most pooled columns that a step touches
 
 __device__ __forceinline__ float *pooled_at(const fasc_reducer_output &o, const Item &t, int a,
                                             int b)

@@ -7,6 +7,7 @@
 
 #include "sm80_block.cuh"
 #include "sm80_mma.cuh"
+#include "sm80_params.h"
 
 // ---- what a thread keeps ------------------------------------------------------
 
@@ -28,17 +29,22 @@ __device__ __forceinline__ uint64_t kept(const Block &b, int which)
 }
 
 constexpr int KEPT_K = 0, KEPT_V = 1, KEPT_TILE = 2, KEPT_SCORES = 3, KEPT = 4;
-constexpr int KEPT_BYTES = KEPT * THREADS * 8;
+constexpr int KEPT_RANGE = KEPT * THREADS * 8; // behind what the threads keep
+constexpr int KEPT_ROW0 = KEPT_RANGE + 16, KEPT_HEAD = KEPT_ROW0 + 4;
+constexpr int SMEM_BYTES = Q_BYTES + KV_BUFFERS * KV_BYTES + KEPT_HEAD + 4;
 
-// The block's range of tiles, its first row and its number among all query heads, behind what the
-// threads keep: 24 bytes.
+static_assert(SMEM_BYTES ==
+                  FASC_SM80_SMEM_BYTES(HEAD_DIM, BLOCK_M, BLOCK_N, STAGES, WARPS, WANT_OUT),
+              "the host's formula");
+
+// The block's range of tiles, its first row and its number among all query heads.
 __device__ __forceinline__ void keep_range(const fasc_flash_params &p, const Block &b,
                                            const TileRange &r)
 {
     if (threadIdx.x == 0) {
-        store_shared_4(b.kept + KEPT_BYTES + 16, b.row0);
-        store_shared_4(b.kept + KEPT_BYTES + 20, b.batch * p.heads_q + b.head);
-        asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(b.kept + KEPT_BYTES),
+        store_shared_4(b.kept + KEPT_ROW0, b.row0);
+        store_shared_4(b.kept + KEPT_HEAD, b.batch * p.heads_q + b.head);
+        asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};\n" ::"r"(b.kept + KEPT_RANGE),
                      "r"(r.begin), "r"(r.end), "r"(r.full_begin), "r"(r.full_end)
                      : "memory");
     }
@@ -49,7 +55,7 @@ __device__ __forceinline__ TileRange kept_range(const Block &b)
     TileRange r;
     asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];\n"
                  : "=r"(r.begin), "=r"(r.end), "=r"(r.full_begin), "=r"(r.full_end)
-                 : "r"(b.kept + KEPT_BYTES)
+                 : "r"(b.kept + KEPT_RANGE)
                  : "memory");
     return r;
 }
@@ -63,12 +69,12 @@ __device__ __forceinline__ int kept_of_block(uint32_t at)
 
 __device__ __forceinline__ int kept_row0(const Block &b)
 {
-    return kept_of_block(b.kept + KEPT_BYTES + 16);
+    return kept_of_block(b.kept + KEPT_ROW0);
 }
 
 __device__ __forceinline__ int kept_head(const Block &b)
 {
-    return kept_of_block(b.kept + KEPT_BYTES + 20);
+    return kept_of_block(b.kept + KEPT_HEAD);
 }
 
 // ---- tiles --------------------------------------------------------------------

@@ -8,6 +8,8 @@
 #include "cuda/flash.h"
 #include "cuda/flash_split.h"
 
+#include "sm80_params.h"
+
 /* What a configuration has registers for. LEAN: out beside no scores or 16-bit logits. */
 enum { OUT_ALONE = 1, OUT_LOGITS = 2, LEAN = OUT_ALONE | OUT_LOGITS, EVERYTHING = 4 | LEAN };
 
@@ -57,13 +59,10 @@ static bool serves(const sm80_config *c, const sm80_use *use)
     return (c->uses & needs) == needs;
 }
 
-/* The kernel's shared memory: Q, the stages of K and V, four numbers of 8 bytes a thread, and
- * six of 4 a block. */
 static size_t smem_bytes(const sm80_config *c, bool want_out)
 {
-    size_t panels = (size_t)(c->head_dim + 63) / 64;
-    size_t tiles = (size_t)c->block_m + (size_t)c->block_n * (size_t)c->stages * (want_out ? 2 : 1);
-    return panels * 128 * tiles + (size_t)c->warps * 32 * 32 + 32;
+    return (size_t)FASC_SM80_SMEM_BYTES(c->head_dim, c->block_m, c->block_n, c->stages, c->warps,
+                                        want_out);
 }
 
 static bool matches(const sm80_config *c, const fasc_kernel_config *wanted)

@@ -206,9 +206,8 @@ static int64_t items_of(const fasc_cuda_shares *shares, const fasc_reducer_pass 
 
 static size_t sm80_smem(const sm80_config *c, int32_t reduce)
 {
-    size_t panels = (size_t)c->head_dim / 64, m = (size_t)c->block_m, n = (size_t)c->block_n;
-    size_t pool = 4 * m * (n + 1) + 8 * m * (n / FASC_POOL_LEAST + 2);
-    return panels * 128 * (m + SM80_STAGES * n) + SM80_STAGES * n * 4 + (reduce == POOL ? pool : 0);
+    return (size_t)FASC_REDUCER_SM80_SMEM_BYTES(c->head_dim, c->block_m, c->block_n, SM80_STAGES,
+                                                reduce == POOL);
 }
 
 void fasc_reducer_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shares,

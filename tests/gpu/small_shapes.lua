@@ -97,6 +97,9 @@ local function problems(kernel, dtype, head_dim)
         key_range = {3, 100},
     })
     attend(kernel, q, k, v, {causal = true, dropout_p = 0.2, want = {"out", "lse"}})
+    local few = q:slice(nil, nil, {0, 3}) -- whose keys are split among blocks
+    local many = fasc.randn({1, 2, 1000, head_dim}, opts)
+    attend(kernel, few, many, many, {causal = true, want = {"out", "lse", "row_max"}})
     local two = q:slice(nil, {0, 2})
     attend(kernel, k, two, two, {causal = true, want = ALL}) -- more queries than keys: empty rows
     local function bthd(t)
