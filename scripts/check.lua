@@ -10,9 +10,9 @@
 -- allowed: 1 is the most. For kernels that is the bound of fasc.check, for the reference the
 -- rounding to the stored dtype (see verify.stored). Exit status 1 on a disagreement.
 local fasc = require "fasc"
+local agreement = require "fasc.agreement"
 local cli = require "fasc.cli"
 local layers = require "fasc.layers"
-local tables = require "fasc.table"
 local verify = require "fasc.verify"
 
 local parser = cli.parser("check", "Compares kernels with the float64 reference on real tensors.")
@@ -33,27 +33,7 @@ local OUTPUTS = {
     "col_sum_logits",
 }
 local ALSO = {row_sum = "row_sum_logits"} -- other names in files of expected values
-local columns = {{title = "layer", width = 8, align = "left"},
-    {title = "compared", width = 21, align = "left"}}
-for _, name in ipairs(OUTPUTS) do
-    columns[#columns + 1] = {title = name, width = math.max(7, #name)}
-end
-columns[#columns + 1] = {title = "", align = "left"}
-local errors = tables.new(columns, "text", print)
-local disagreements = 0
-
--- Prints one row: what entry_of(output) says of each output; nil where it was not compared.
-local function report(layer, compared, entry_of, note)
-    local cells, failed = {layer.name, compared}, 0
-    for _, name in ipairs(OUTPUTS) do
-        local entry = entry_of(name)
-        cells[#cells + 1] = entry and ("%.3f"):format(entry.max_share or entry.share) or "-"
-        failed = failed + (entry and entry.failed or 0)
-    end
-    cells[#cells + 1] = note or failed > 0 and failed .. " elements DIFFER" or "agrees"
-    disagreements = disagreements + (failed > 0 and 1 or 0)
-    errors:row(cells)
-end
+local errors = agreement.new(OUTPUTS, print)
 
 local function check_kernel(layer, kernel)
     local q, k, v = layer:read {device = device, layout = args.layout}
@@ -64,17 +44,17 @@ local function check_kernel(layer, kernel)
     end
     local ok, check = pcall(fasc.check, q, k, v, {kernel = kernel, causal = causal, want = want})
     if ok then
-        return report(layer, kernel, function(name) return check[name] end)
+        return errors:row(layer.name, kernel, function(name) return check[name] end)
     end
     assert(not args.kernel and check.status == "EUNSUPPORTED", check)
-    report(layer, kernel, function() end, "unsupported: " .. check.message)
+    errors:row(layer.name, kernel, function() end, "unsupported: " .. check.message)
 end
 
 local function check_reference(layer)
     local q, k, v = layer:read {dtype = "f64", layout = args.layout}
     local reference = fasc.attention(q, k, v,
         {kernel = "reference", causal = causal, want = OUTPUTS})
-    report(layer, "reference vs expected", function(name)
+    errors:row(layer.name, "reference vs expected", function(name)
         for _, stored in ipairs {name, (ALSO[name] or name) .. (causal and "_causal" or "")} do
             stored = layer.name .. "." .. stored
             if expected:has(stored) then
@@ -84,7 +64,6 @@ local function check_reference(layer)
     end)
 end
 
-errors:titles()
 for _, layer in ipairs(inputs) do
     for _, kernel in ipairs(args.kernel and {{name = args.kernel}} or fasc.kernels(device)) do
         fasc.scope(check_kernel, layer, kernel.name)
@@ -93,5 +72,5 @@ for _, layer in ipairs(inputs) do
         fasc.scope(check_reference, layer)
     end
 end
-print(disagreements == 0 and "all agree" or disagreements .. " rows differ")
-os.exit(disagreements == 0 and 0 or 1)
+print(errors.disagreements == 0 and "all agree" or errors.disagreements .. " rows differ")
+os.exit(errors.disagreements == 0 and 0 or 1)
