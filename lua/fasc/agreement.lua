@@ -1,5 +1,5 @@
--- agreement.lua - a table of how well attention's outputs agree: a row for each comparison, a column
--- for each output with its largest error as a share of what is allowed.
+-- agreement.lua - a table of how well attention's outputs agree: a row for each comparison, a
+-- column for each output with its largest error as a share of what is allowed.
 local tables = require "fasc.table"
 
 ---@class fasc.Agreement
