@@ -188,7 +188,7 @@ __device__ __noinline__ void sum_in_full(const fasc_linear_params &p, float (&to
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
     linear_rows(const __grid_constant__ fasc_linear_params p)
 {
     const int lane = threadIdx.x % 32;

@@ -77,7 +77,7 @@ __device__ __noinline__ void repair_row(const fasc_attention_params &p, RowOf ro
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 1)
     repair_rows(const __grid_constant__ fasc_attention_params p)
 {
     const int64_t total = p.chunk.heads * p.chunk.rows;
