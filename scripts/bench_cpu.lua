@@ -1,8 +1,6 @@
 -- bench_cpu.lua - does the CPU's flash kernel reach its targets? Measured in one run at B=1 H=8
 -- N=4096 D=64 in f32; each ratio stands beside its target, exit status 1 when one is missed. It
--- wants a quiet machine and takes a minute. Speed-ups over blas: 1.6, with logits 1.5, but no more
--- than a kernel at 95 % (90 %) of sgemm's rate would have: nothing made of two matrix products is
--- 1.6 times faster where OpenBLAS brings `blas` itself near that rate.
+-- wants a quiet machine and takes a minute.
 --
 --     fasc-bench bench_cpu --output results/cpu.jsonl
 local fasc = require "fasc"
@@ -72,10 +70,9 @@ fasc.bench.main {
         local sgemm = math.max(rate["sgemm"], rate["sgemm again"])
         return targets.judge({
             {"flash out, share of sgemm's rate", rate["flash out"] / sgemm, least = 0.75},
-            {"flash out, speed-up over blas", time["blas out"] / time["flash out"],
-                least = math.min(1.6, 0.95 * sgemm / rate["blas out"])},
+            {"flash out, speed-up over blas", time["blas out"] / time["flash out"], least = 1.6},
             {"flash logits, speed-up over blas", time["blas logits"] / time["flash logits"],
-                least = math.min(1.5, 0.9 * sgemm / rate["blas logits"])},
+                least = 1.5},
             {"flash causal, share of the full time", time["flash out causal"] / time["flash out"],
                 most = 0.6},
             {"flash, MiB of memory at N=32768", flash_memory(32768), most = 64},
