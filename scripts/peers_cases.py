@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from peers_points import CUBLAS, CUDNN_BOTH, CUDNN_OUT
+from peers_points import (BY_HAND, CUBLAS, CUDNN_BOTH, CUDNN_OUT, FA2_BOTH, FA2_OUT,
+                          PREALLOCATED)
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
@@ -184,8 +185,8 @@ CASES = {
     # O and the whole S, by products around a softmax
     "blas_logits": Case(True, {
         "fasc blas": fasc_kernel("blas", "out", "logits"),
-        "torch by hand": torch_by_hand,
-        "torch by hand, preallocated": torch_by_hand_preallocated,
+        BY_HAND: torch_by_hand,
+        PREALLOCATED: torch_by_hand_preallocated,
     }),
     # S alone
     "scores": Case(True, {
@@ -201,23 +202,23 @@ CASES = {
     # O alone
     "out": Case(False, {
         "fasc flash": fasc_kernel("flash", "out"),
-        "torch SDPA flash": sdpa(FLASH),
+        FA2_OUT: sdpa(FLASH),
         CUDNN_OUT: sdpa(CUDNN),
     }),
     # O and the whole S
     "out_logits": Case(True, {
         "fasc flash": fasc_kernel("flash", "out", "logits"),
-        "torch SDPA flash + baddbmm": sdpa_and_scores(FLASH),
+        FA2_BOTH: sdpa_and_scores(FLASH),
         CUDNN_BOTH: sdpa_and_scores(CUDNN),
     }),
     # both by the portable kernel, beside FlashAttention-2, which uses the same instructions
     "out_sm80": Case(False, {
         "fasc flash sm_80": fasc_kernel("flash", "out", arch="sm_80"),
-        "torch SDPA flash": sdpa(FLASH),
+        FA2_OUT: sdpa(FLASH),
     }),
     "out_logits_sm80": Case(True, {
         "fasc flash sm_80": fasc_kernel("flash", "out", "logits", arch="sm_80"),
-        "torch SDPA flash + baddbmm": sdpa_and_scores(FLASH),
+        FA2_BOTH: sdpa_and_scores(FLASH),
     }),
     # O and the masked S
     "out_masked": Case(True, {
@@ -227,7 +228,7 @@ CASES = {
     # O and P
     "out_probs": Case(True, {
         "fasc flash": fasc_kernel("flash", "out", "probs"),
-        "torch by hand, preallocated": torch_by_hand_preallocated,
+        PREALLOCATED: torch_by_hand_preallocated,
     }),
 }
 

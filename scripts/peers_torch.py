@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """fasc beside PyTorch, on the same tensors, in the same run.
 
-    python3 scripts/peers_torch.py --table [--rounds 20] [--output FILE]
+    python3 scripts/peers_torch.py --table [best|portable|blas] [--rounds 20] [--output FILE]
     python3 scripts/peers_torch.py [--case NAME ...] [--seqlen 1024,4096,8192]
         [--head-dim 64,128] [--causal no,yes] [--dtype f16,bf16] [--batch 1] [--heads 32]
         [--heads-k 32] [--build build/release] [--rounds 10] [--seconds 60] [--output FILE]
 
 --table runs the points that the kernels are judged by and says for each whether it is fast enough:
-see peers_verdict.py.
+the GPU's best kernel beside cuDNN, the portable one beside FlashAttention-2, or `blas` beside products
+by hand. See peers_verdict.py.
 
 Rounds: each visits every contestant of every point, in an order of its own, so that all meet the
 GPU in the same state: long runs of one kernel are slowed by the power limit, others are not. A
@@ -34,7 +35,7 @@ import torch
 import peers_verdict
 from fasc_ctypes import Fasc, FascError
 from peers_cases import CASES, DTYPES, Arena, Problem, error_of, score_bytes
-from peers_points import JUDGED, Point, name_of, table_points
+from peers_points import TABLES, Point, name_of
 
 GRAPH_BELOW = 100e-6
 GRAPH_SECONDS = 1e-3
@@ -199,7 +200,7 @@ def parse():
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "release"))
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", nargs="?", choices=TABLES, const="best")
     parser.add_argument("--case", nargs="+", choices=CASES, default=["blas_logits", "scores"])
     parser.add_argument("--seqlen", type=numbers, default=[1024, 4096, 8192])
     parser.add_argument("--head-dim", type=numbers, default=[64, 128])
@@ -228,8 +229,8 @@ def main():
     fasc = Fasc(o.build, os.path.join(ROOT, "src", "fasc.h"))
     output = open(o.output, "w", encoding="utf-8") if o.output else sys.stdout
     with torch.no_grad(), torch.cuda.stream(torch.cuda.Stream()):
-        points = table_points() if o.table else points_of(o)
-        records = run(fasc, points, JUDGED if o.table else None, o.rounds, o.seconds)
+        table_points, judged = TABLES.get(o.table, (lambda: points_of(o), None))
+        records = run(fasc, table_points(), judged, o.rounds, o.seconds)
     versions = {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
                 "cudnn": torch.backends.cudnn.version(), "cuda": torch.version.cuda,
                 "date": time.strftime("%Y-%m-%d"), **fasc.versions()}
