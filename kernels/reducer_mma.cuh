@@ -15,6 +15,10 @@ constexpr int CHUNKS = HEAD_DIM / 8;       // 16-byte chunks of a row
 constexpr int ROW_BYTES = HEAD_DIM * 2 * BLOCK_M;
 constexpr int COLUMN_BYTES = HEAD_DIM * 2 * BLOCK_N;
 
+// Wide rows in parts: unrolled whole, the addresses of all loads would lie in registers.
+constexpr int LOADS_AT_ONCE = HEAD_DIM > 128 ? 4 : 64;
+constexpr int STEPS_AT_ONCE = HEAD_DIM > 128 ? 4 : 8;
+
 static_assert(HEAD_DIM % 64 == 0 && BLOCK_M % (16 * WARPS) == 0 && BLOCK_N % 16 == 0, "tile shape");
 
 // Queues the copy of ROWS rows from row `first` on, 0 past `end` and past head_dim.
@@ -26,7 +30,7 @@ __device__ __forceinline__ void load_tile(uint32_t to, const uint16_t *from, int
     static_assert(THREADS % CHUNKS == 0 && ROWS % STEP == 0, "whole rows");
     const int row0 = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
     from += (int64_t)(first + row0) * stride + chunk * 8;
-#pragma unroll
+#pragma unroll LOADS_AT_ONCE
     for (int n = 0; n < ROWS / STEP; n++) {
         const int row = row0 + n * STEP;
         const bool inside = first + row < end && chunk * 8 < head_dim;
@@ -46,7 +50,7 @@ __device__ __forceinline__ void product(float (&s)[MT][4 * NT], uint32_t rows, u
             s[mt][i] = 0.0f;
         }
     }
-#pragma unroll
+#pragma unroll STEPS_AT_ONCE
     for (int step = 0; step < HEAD_DIM / 16; step++) {
         uint32_t a[MT][4];
 #pragma unroll
