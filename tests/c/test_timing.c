@@ -47,6 +47,7 @@ static struct {
     bool always;          /* held down at every reading */
     int calm;             /* the reading from which on it is not held down */
     double sleep;         /* seconds that a sample really takes */
+    int settling;         /* samples until calls take `seconds`: each is 5% faster than before */
 } rig;
 
 static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
@@ -63,6 +64,9 @@ static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
         fasc_cancel();
     }
     s->seconds = s->batch * rig.seconds * (rig.samples % 2 ? 1.0 : 1.01);
+    if (rig.samples < rig.settling) {
+        s->seconds *= pow(1.05, rig.settling - rig.samples);
+    }
     s->host_seconds = s->batch * 0.25 * rig.seconds;
     s->state.size = 0;
     if (rig.tells && s->watch) {
@@ -150,6 +154,35 @@ static void room_for_fewer_samples_gets_the_first(void)
           samples[2]);
     CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
     fasc_tensor_free(dst);
+}
+
+/* ---- warm-up ---------------------------------------------------------------------- */
+
+/* Times a fill on the rig, each of whose samples really takes a millisecond. */
+static void time_settling(int settling, const fasc_timing_options *o, fasc_timing *t)
+{
+    fasc_tensor *dst = tensor_on(rig_device(1e-3), 10);
+    fasc_copy_args args = {.size = sizeof args, .dst = dst};
+    rig.settling = settling;
+    rig.sleep = 1e-3;
+    *t = EMPTY;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, o, t, NULL, 0));
+    fasc_tensor_free(dst);
+}
+
+static void warm_up_lasts_until_calls_get_no_faster(void)
+{
+    enum { SETTLING = 30 };
+    /* At most 50 calls, or eight times as many for a device that has not settled. */
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 50e-3, .min_samples = 5};
+    fasc_timing t;
+    o.max_samples = 5;
+    time_settling(SETTLING, &o, &t);
+    CHECK(rig.samples >= SETTLING + 3, "sampling began within the first %d calls", rig.samples);
+    CHECK(t.max <= 1.01e-3 * (1 + 1e-9), "a sample of %g s is from before calls had settled",
+          t.max);
+    time_settling(10000, &o, &t);
+    CHECK(rig.samples <= 400 + 5 + 1, "%d calls of a device that never settles", rig.samples);
 }
 
 /* ---- batches ---------------------------------------------------------------------- */
@@ -419,9 +452,10 @@ static void a_failing_operation_fails_the_timing(void)
 }
 
 TEST_MAIN(reports_ordered_statistics_and_the_samples, room_for_fewer_samples_gets_the_first,
-          calls_too_short_for_the_clock_are_batched, cold_calls_stand_alone,
-          every_thread_reads_more_than_the_caches_hold, arguments_take_turns,
-          each_run_has_a_graph_of_its_own, samples_taken_while_throttled_are_marked,
+          warm_up_lasts_until_calls_get_no_faster, calls_too_short_for_the_clock_are_batched,
+          cold_calls_stand_alone, every_thread_reads_more_than_the_caches_hold,
+          arguments_take_turns, each_run_has_a_graph_of_its_own,
+          samples_taken_while_throttled_are_marked,
           samples_taken_while_throttled_are_taken_again_after_a_rest, limits_hold,
           cancellation_ends_it_at_the_next_sample, bad_arguments_are_named,
           a_failing_operation_fails_the_timing)

@@ -335,6 +335,26 @@ describe("the record of a sweep", function()
         assert.equal(2, #recorded(sweep, "--resume", "--axis", "size=300"))
     end)
 
+    it("is not continued by what another machine or another build measured", function()
+        for _, change in ipairs {
+            function(e) e.device.model = "another" end,
+            function(e) e.fasc.commit = "0123456789ab" end,
+        } do
+            recorded(copies(), "--axis", "size=100")
+            local changed = {}
+            for i, r in ipairs(results.read(path)) do
+                change(r.environment)
+                changed[i] = json.encode(r)
+            end
+            local file = assert(io.open(path, "w"))
+            file:write(table.concat(changed, "\n"), "\n")
+            file:close()
+            assert.equal(2, #recorded(copies(), "--resume", "--axis", "size=100"))
+            assert.equal(0, #recorded(copies(), "--resume", "--axis", "size=100"))
+            os.remove(path)
+        end
+    end)
+
     it("gives the baseline to points measured later", function()
         local sweep = copies {baseline = {"dtype", "f32"}}
         recorded(sweep, "--axis", "size=100", "--axis", "dtype=f32")

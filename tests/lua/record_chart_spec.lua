@@ -1,6 +1,7 @@
 -- record_chart_spec.lua - line charts of records: what is drawn where, and what cannot be.
 local cairo = require "fasc.cairo"
 local charts = require "fasc.record_chart"
+local figures = require "fasc.figure"
 local json = require "fasc.json"
 local records = require "fasc.records"
 local support = require "support"
@@ -120,5 +121,64 @@ describe("a chart of records", function()
             {y = "power"})
         support.raises("EINVAL", "leaves no point", charts.draw, {set},
             {y = "time", filter = "seqlen > 1e6"})
+    end)
+end)
+
+-- ---- colours ------------------------------------------------------------------------------
+
+-- What linear RGB becomes without one kind of cone (Machado, Oliveira and Fernandes 2009, severity
+-- 1), and with all of them.
+local SIGHT = {
+    normal = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
+    protanopia = {{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216},
+        {-0.003882, -0.048116, 1.051998}},
+    deuteranopia = {{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413},
+        {-0.011820, 0.042940, 0.968881}},
+    tritanopia = {{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602},
+        {0.004733, 0.691367, 0.303900}},
+}
+local XYZ = {{0.4124, 0.3576, 0.1805}, {0.2126, 0.7152, 0.0722}, {0.0193, 0.1192, 0.9505}}
+local WHITE = {0.9505, 1, 1.089}
+
+local function times(matrix, x)
+    local y = {}
+    for i, row in ipairs(matrix) do
+        y[i] = math.min(1, math.max(0, row[1] * x[1] + row[2] * x[2] + row[3] * x[3]))
+    end
+    return y
+end
+
+-- CIE L*a*b* of "#rrggbb" as it is seen.
+local function lab(color, sight)
+    local rgb = {}
+    for i = 1, 3 do
+        local v = tonumber(color:sub(2 * i, 2 * i + 1), 16) / 255
+        rgb[i] = v <= 0.04045 and v / 12.92 or ((v + 0.055) / 1.055) ^ 2.4
+    end
+    local f = times(XYZ, times(sight, rgb))
+    for i = 1, 3 do
+        local t = f[i] / WHITE[i]
+        f[i] = t > 0.008856 and t ^ (1 / 3) or 7.787 * t + 16 / 116
+    end
+    return {116 * f[2] - 16, 500 * (f[1] - f[2]), 200 * (f[2] - f[3])}
+end
+
+describe("the colours of lines", function()
+    it("and the background are told apart by every kind of eye, light and dark", function()
+        local noticeable = 2.3 -- a difference that is just seen in patches side by side
+        for theme, colors in pairs(charts.COLORS) do
+            local all = {figures.THEMES[theme].background, unpack(colors)}
+            for kind, sight in pairs(SIGHT) do
+                for i = 1, #all do
+                    for j = 1, i - 1 do
+                        local a, b = lab(all[i], sight), lab(all[j], sight)
+                        local d = math.sqrt((a[1] - b[1]) ^ 2 + (a[2] - b[2]) ^ 2
+                            + (a[3] - b[3]) ^ 2)
+                        assert.is_true(d > 3 * noticeable, ("%s, %s: %s and %s are %.1f apart")
+                            :format(theme, kind, all[i], all[j], d))
+                    end
+                end
+            end
+        end
     end)
 end)

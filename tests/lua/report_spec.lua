@@ -1,4 +1,5 @@
 -- report_spec.lua - how numbers, tables and progress read.
+local host = require "fasc.host"
 local progress = require "fasc.progress"
 local report = require "fasc.report"
 local tables = require "fasc.table"
@@ -53,6 +54,66 @@ describe("the time left", function()
         assert.near(0.5 + 2 * 8, left({1, 2, 4, 8}, {2.5, 4.5, 8.5}), 1e-9)
         assert.near(2 * 100, left({1, 100}, {2}), 2 * 100, "one point: no more than in proportion")
         assert.is_true(left({1, 2, 1000}, {5, 1}) > 0, "never negative")
+    end)
+end)
+
+describe("progress", function()
+    local isatty, stderr, shown = host.isatty, io.stderr, nil
+
+    before_each(function()
+        shown = {}
+        rawset(io, "stderr", {
+            write = function(_, ...) shown[#shown + 1] = table.concat({...}) end,
+            flush = function() end,
+        })
+    end)
+
+    after_each(function()
+        host.isatty = isatty
+        rawset(io, "stderr", stderr)
+    end)
+
+    local function run(terminal, quiet)
+        host.isatty = function() return terminal end
+        local p = progress.new({1, 3}, quiet)
+        for i = 1, 2 do
+            p:start("n=" .. i)
+            p:finish("n=" .. i, 2, "fast")
+        end
+        return table.concat(shown)
+    end
+
+    it("is one updating line on a terminal, which leaves nothing behind", function()
+        local text = run(true, false)
+        assert.equal("\r\27[K[1/2] n=1\r\27[K\r\27[K[2/2] n=2, 2.0 s left\r\27[K", text)
+        assert.is_nil(text:find "\n")
+    end)
+
+    it("is a line a point elsewhere, and nothing with --quiet", function()
+        assert.equal("[1/2] n=1: fast (2.0 s left)\n[2/2] n=2: fast (0.0 s left)\n",
+            run(false, false))
+        shown = {}
+        assert.equal("", run(true, true) .. run(false, true))
+    end)
+end)
+
+describe("the note on a row", function()
+    local function note(timing, row)
+        row = row or {status = "ok", check = {}}
+        row.timing = timing
+        return report.note(row)
+    end
+
+    it("tells of samples that were taken while the clock was held down", function()
+        assert.equal("", note {n = 8, throttled = 0, discarded = 0})
+        assert.equal("50% throttled (power, thermal)",
+            note {n = 8, throttled = 4, throttle = {"power", "thermal"}})
+        assert.equal("3 samples again after a rest",
+            note {n = 8, throttled = 0, discarded = 3, throttle = {"power"}})
+    end)
+
+    it("tells of what was not checked, and of a single sample", function()
+        assert.equal("unchecked, one sample", note({n = 1, throttled = 0}, {status = "ok"}))
     end)
 end)
 
