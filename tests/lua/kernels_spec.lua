@@ -52,10 +52,10 @@ local function label(kernel, dtype, p, name)
     return ("%s %s {%s} %s"):format(kernel, dtype, table.concat(p, ","), name)
 end
 
-for _, kernel in ipairs(support.kernel_names()) do
+for _, kernel in ipairs(support.kernels()) do
     local dtypes = support.dtypes(kernel, {"f16", "bf16", "f32", "f64"})
 
-    describe(kernel, function()
+    describe(tostring(kernel), function()
         for _, dtype in ipairs(dtypes) do
             for _, p in ipairs(SHAPES) do
                 it(("%s {%s} agrees with the reference"):format(dtype, table.concat(p, ",")),

@@ -36,7 +36,7 @@ local function reversed(n)
     return order
 end
 
-for _, kernel in ipairs(support.kernel_names()) do
+for _, kernel in ipairs(support.kernels()) do
     for _, dtype in ipairs(support.dtypes(kernel)) do
         local tolerance = TOLERANCE[dtype]
         local label = kernel .. " " .. dtype

@@ -30,7 +30,7 @@ describe("layer 3 of the model", function()
     local BOUND = {out = 1e-4 + 2^-8 * largest, lse = 2e-5, row_max = 2e-5, probs = 5e-4,
         entropy = 2e-5}
 
-    for _, kernel in ipairs(support.kernel_names()) do
+    for _, kernel in ipairs(support.kernels()) do
         it("comes out of " .. kernel .. " as expected", function()
             local opts = {
                 kernel = kernel, causal = true, sm_scale = 1 / 8,

@@ -44,7 +44,7 @@ local CASES = {
     {{1, 2, 2, 1, 130, 128}, {}},
 }
 
-for _, kernel in ipairs(support.kernel_names()) do
+for _, kernel in ipairs(support.kernels()) do
     describe("statistics by " .. kernel, function()
         for _, name in ipairs(STATISTICS) do
             local q, k = support.qkv({1, 1, 1, 16, 16, 16}, support.dtypes(kernel)[1])

@@ -19,6 +19,26 @@ function M.kernel_names()
     return names
 end
 
+-- How {name, arch} prints: "flash sm_80".
+local printed = {
+    __tostring = function(kernel) return kernel.name .. " " .. kernel.arch end,
+    __concat = function(a, b) return tostring(a) .. tostring(b) end,
+}
+
+--- What a kernel option may be, so that every kernel has its turn: the names, best first, then the
+--- kernels that stand behind another of their name, as {name, arch}, which print as "flash sm_80".
+--- On the CPU an instruction set is chosen by FASC_CPU instead, for the whole run.
+function M.kernels()
+    local list, seen = M.kernel_names(), {}
+    for _, kernel in ipairs(M.is_cpu and {} or fasc.kernels(M.device)) do
+        if seen[kernel.name] then
+            list[#list + 1] = setmetatable({name = kernel.name, arch = kernel.arch}, printed)
+        end
+        seen[kernel.name] = true
+    end
+    return list
+end
+
 -- ---- tensors on the device under test ------------------------------------------------------
 
 --- fasc.NAME with the device under test as default: support.randn({2, 3}, {seed = 1}).
