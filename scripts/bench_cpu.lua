@@ -8,8 +8,7 @@ local child = require "fasc.child"
 local host = require "fasc.host"
 local targets = require "fasc.targets"
 
--- {name, outputs, kernel, causal}; without outputs a square matrix product, twice, because the
--- machine may change its speed meanwhile.
+-- {name, outputs, kernel, causal}; without outputs a square matrix product, first and last.
 local CASES = {
     {"sgemm"},
     {"flash out", {"out"}, "flash", false},
@@ -58,9 +57,8 @@ fasc.bench.main {
         local time, rate, measured = {}, {}, 0
         for _, row in ipairs(rows) do
             if row.timing then
-                local seconds = row.timing.median
-                time[row.point.case], rate[row.point.case] = seconds, row.flops / seconds
-                measured = measured + 1
+                local case, seconds = row.point.case, row.timing.median
+                time[case], rate[case], measured = seconds, row.flops / seconds, measured + 1
             end
         end
         if measured < #CASES then

@@ -65,6 +65,16 @@ static inline fasc_device *attention_cpu(void)
     return cpu;
 }
 
+/* The element at (a, b, c, d), as many of these as t has dimensions. */
+static inline double attention_value(const fasc_tensor *t, int64_t a, int64_t b, int64_t c,
+                                     int64_t d)
+{
+    double value = NAN;
+    const int64_t index[4] = {a, b, c, d};
+    CHECK_OK(fasc_tensor_get(t, index, &value));
+    return value;
+}
+
 /* Strides of a layout for shape (a, b, c, d); returns the elements spanned. */
 static inline int64_t layout_strides(layout order, const int64_t *shape, int64_t *stride)
 {
