@@ -462,10 +462,10 @@ typedef struct fasc_compile_report {
 } fasc_compile_report;
 
 /* Compiles shipped GPU configurations; needs no GPU. archs: "sm_90a,sm_80" = all that run there;
- * NULL = each for the architectures that it is checked on. *count: how many there are; report, if
- * not NULL, receives number `index` of them, compiled (or from the cache). FASC_OK means that the
- * report holds; look at report->failed. FASC_EUNSUPPORTED: no CUDA backend here. FASC_EINVAL: index
- * or an architecture is unknown. */
+ * NULL = all for sm_80, sm_89, sm_90a and sm_120; "sample" = each for one of these, in turns.
+ * *count: how many there are; report, if not NULL, receives number `index` of them, compiled (or
+ * from the cache). FASC_OK means that the report holds; look at report->failed. FASC_EUNSUPPORTED:
+ * no CUDA backend here. FASC_EINVAL: index or an architecture is unknown. */
 fasc_status fasc_precompile(const char *archs, int32_t index, fasc_compile_report *report,
                             int32_t *count);
 

@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cuda/diagonals.h"
 #include "cuda/flash_sm80.h"
@@ -66,25 +65,13 @@ static const struct {
 };
 /* clang-format on */
 
-/* Where a configuration of flash_sm80 is checked: on Hopper, which takes it where flash_sm90 does
- * not serve, in one of the two dtypes; on newer GPUs in one of them, one head_dim and 16-bit
- * scores, which stand for the rest. A GPU at hand checks all of its own. */
-static const char *sm80_homes(const char *macros)
-{
-    bool f16 = strstr(macros, "FASC_BF16=0 ");
-    bool stands = f16 && strstr(macros, "HEAD_DIM=64 ") && strstr(macros, "SCORES_F32=0 ");
-    return stands ? "sm_80,sm_89,sm_90a,sm_120" : f16 ? "sm_80,sm_90a" : "sm_80";
-}
-
 /* What flash_sm80's planner can choose, for any GPU. */
 static bool sm80_config(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/flash_sm80.cu";
     config->arch = NULL;
-    bool is_there = fasc_sm80_macros_at(i, &config->first, &config->last, config->macros,
-                                        sizeof config->macros);
-    config->home = is_there ? sm80_homes(config->macros) : NULL;
-    return is_there;
+    return fasc_sm80_macros_at(i, &config->first, &config->last, config->macros,
+                               sizeof config->macros);
 }
 
 /* Counted once: --precompile asks for each configuration by its number. */
@@ -106,7 +93,6 @@ static int32_t sm80_count(void)
 static bool split_config(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/flash_split.cu";
-    config->home = NULL;
     config->arch = NULL;
     return fasc_split_macros_at(i, config->macros, sizeof config->macros);
 }
@@ -115,7 +101,7 @@ static bool split_config(int32_t i, fasc_cuda_config *config)
 static bool sm90_config(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/flash_sm90.cu";
-    config->home = config->arch = "sm_90a";
+    config->arch = "sm_90a";
     return fasc_sm90_macros_at(i, config->macros, sizeof config->macros);
 }
 
@@ -150,7 +136,7 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         return sm90_config(i - FASC_DIAGONALS_CONFIGS, config);
     }
     config->source = CONFIG[i].source;
-    config->home = config->arch = CONFIG[i].arch;
+    config->arch = CONFIG[i].arch;
     snprintf(config->macros, sizeof config->macros, "%s", CONFIG[i].macros);
     return true;
 }

@@ -4,13 +4,8 @@
 
 #include "backend.h"
 
-/* The architectures that have a flash kernel of their own. */
-#define FASC_CUDA_HOMES "sm_90a,sm_80"
-
 typedef struct fasc_cuda_config {
     const char *source;
-    const char *home; /* "sm_80,sm_90a": what it is compiled for when no architecture is named; NULL
-                         = FASC_CUDA_HOMES */
     const char *arch; /* the only one that it is for; NULL = any */
     int32_t first, last; /* compute capabilities (80, 90, ...) that it is for; last 0 = any */
     char macros[192];

@@ -59,7 +59,6 @@ static void macros_of(bool bf16, int head_dim, bool probs, bool mask, char *macr
 void fasc_diagonals_config_at(int32_t i, fasc_cuda_config *config)
 {
     config->source = "kernels/diagonals.cu";
-    config->home = "sm_80";
     config->arch = NULL;
     macros_of(i % 2, 64 << i / 8, i / 2 % 2, i / 4 % 2, config->macros, sizeof config->macros);
 }

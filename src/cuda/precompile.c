@@ -7,8 +7,12 @@
 #include "cuda/cuda.h"
 #include "cuda/jit.h"
 
-/* Where something is compiled when no architecture is named. */
-#define ALL_ARCHS FASC_CUDA_HOMES ",sm_89,sm_120"
+/* What stands for the GPUs of each generation that is served. */
+#define ALL_ARCHS "sm_80,sm_89,sm_90a,sm_120"
+enum { ARCH_COUNT = 4 };
+
+/* In place of a list: each configuration for one of them. */
+#define SAMPLE "sample"
 
 /* The next name of a comma-separated list into arch; false at its end. */
 static bool next_arch(const char **list, char arch[16])
@@ -43,33 +47,34 @@ static fasc_status check_archs(const char *list)
                                    list, ALL_ARCHS);
 }
 
-static bool contains(const char *list, const char *arch)
+static bool is_for(const fasc_cuda_config *config, const char *arch)
 {
-    char at_arch[16];
-    while (next_arch(&list, at_arch)) {
-        if (strcmp(at_arch, arch) == 0) {
-            return true;
+    int compute = atoi(arch + strlen("sm_"));
+    return config->last   ? compute >= config->first && compute <= config->last
+           : config->arch ? strcmp(config->arch, arch) == 0
+                          : true;
+}
+
+/* The architecture of configuration i in the sample: in turns, so that neighbours (the dtypes of a
+ * variant, the variants of a tile) meet different ones; where one is not for it, the next. */
+static bool is_sample(const fasc_cuda_config *config, int32_t i, const char *arch)
+{
+    char turn[ARCH_COUNT][16];
+    const char *list = ALL_ARCHS;
+    for (int n = 0; n < ARCH_COUNT; n++) {
+        next_arch(&list, turn[n]);
+    }
+    for (int32_t n = 0; n < ARCH_COUNT; n++) {
+        const char *next = turn[(i + i / ARCH_COUNT + n) % ARCH_COUNT];
+        if (is_for(config, next)) {
+            return strcmp(next, arch) == 0;
         }
     }
     return false;
 }
 
-/* Whether a configuration is compiled for arch: where it can be when the caller named the
- * architectures, else at its homes. */
-static bool is_wanted(const fasc_cuda_config *config, const char *arch, bool named)
-{
-    int compute = atoi(arch + strlen("sm_"));
-    if (config->last && (compute < config->first || compute > config->last)) {
-        return false;
-    }
-    if (named) {
-        return !config->arch || strcmp(config->arch, arch) == 0;
-    }
-    return contains(config->home ? config->home : FASC_CUDA_HOMES, arch);
-}
-
 /* Number `index` of the products into *found; *count: how many there are. */
-static bool find(const char *archs, bool named, int32_t index, char arch[16],
+static bool find(const char *archs, bool sample, int32_t index, char arch[16],
                  fasc_cuda_config *found, int32_t *count)
 {
     fasc_cuda_config config;
@@ -78,7 +83,7 @@ static bool find(const char *archs, bool named, int32_t index, char arch[16],
     *count = 0;
     while (next_arch(&archs, at_arch)) {
         for (int32_t i = 0; fasc_cuda_config_at(i, &config); i++) {
-            if (!is_wanted(&config, at_arch, named)) {
+            if (!(sample ? is_sample(&config, i, at_arch) : is_for(&config, at_arch))) {
                 continue;
             }
             if (*count == index) {
@@ -96,14 +101,14 @@ fasc_status fasc_cuda_precompile(const char *archs, int32_t index, fasc_compile_
                                  int32_t *count)
 {
     char arch[16];
-    bool named = archs != NULL;
-    archs = named ? archs : ALL_ARCHS;
+    bool sample = archs && strcmp(archs, SAMPLE) == 0;
+    archs = archs && !sample ? archs : ALL_ARCHS;
     fasc_status status = check_archs(archs);
     if (status != FASC_OK) {
         return status;
     }
     fasc_cuda_config config;
-    bool is_there = find(archs, named, index, arch, &config, count);
+    bool is_there = find(archs, sample, index, arch, &config, count);
     if (!report) {
         return FASC_OK;
     }

@@ -135,13 +135,12 @@ void fasc_reducer_config_at(int32_t i, fasc_cuda_config *config)
     const int32_t slots = VARIANT[v % VARIANTS].slots;
     if (hopper) {
         config->source = "kernels/reducer_sm90.cu";
-        config->home = config->arch = "sm_90a";
+        config->arch = "sm_90a";
         sm90_macros(sm90_of(size, reduce, slots), i % 2, reduce, slots, config->macros,
                     sizeof config->macros);
         return;
     }
     config->source = "kernels/reducer_sm80.cu";
-    config->home = "sm_80";
     config->arch = NULL;
     sm80_macros(sm80_of(size, reduce, slots), i % 2, reduce, slots,
                 v < VARIANTS /* masked first; LOGITS, the last, are masked only */, config->macros,

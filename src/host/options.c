@@ -47,8 +47,9 @@ static const option_row OPTIONS[] = {
     {OPT_LIST_DEVICES, "--list-devices", NULL,
      "print the devices, or why there are none, and stop"},
     {OPT_PRECOMPILE, "--precompile", NULL,
-     "compile every GPU kernel that ships, for the GPUs that it is\n"
-     "checked on or those given in place of a script (sm_90a,sm_80), print\n"
+     "compile every GPU kernel that ships for sm_80, sm_89, sm_90a and\n"
+     "sm_120, or for what is given in place of a script: a list such as\n"
+     "sm_90a,sm_80, or sample, each kernel for one of the four; print\n"
      "registers, shared memory and warnings, and stop; needs no GPU"},
     {OPT_VERSION, "--version", NULL, "print versions and stop"},
     {OPT_HELP, "--help", NULL, "print this and stop"},

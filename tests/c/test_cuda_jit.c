@@ -204,12 +204,14 @@ static void arguments_are_checked(void)
     CHECK_FAIL(fasc_precompile("sm_80", -1, &report, &count), FASC_EINVAL, "index");
     report.size = 1;
     CHECK_FAIL(fasc_precompile("sm_80", 0, &report, &count), FASC_EINVAL, "report");
-    int32_t both = 0, once = 0;
-    CHECK_OK(fasc_precompile(NULL, 0, NULL, &once));
+    int32_t both = 0, all = 0, sample = 0;
     CHECK_OK(fasc_precompile("sm_80,sm_90a", 0, NULL, &both));
-    CHECK(once >= count && once < both, "%d configurations, %d on two architectures", (int)once,
-          (int)both);
+    CHECK_OK(fasc_precompile(NULL, 0, NULL, &all));
+    CHECK_OK(fasc_precompile("sample", 0, NULL, &sample));
     CHECK(both > count, "%d on two architectures, %d on one", (int)both, (int)count);
+    CHECK(all > both, "%d on all architectures, %d on two", (int)all, (int)both);
+    CHECK(sample > count && sample < both, "%d in the sample, %d on sm_80", (int)sample,
+          (int)count);
 }
 
 int main(int argc, char **argv)
