@@ -125,7 +125,7 @@ __device__ __forceinline__ Best next_best(const fasc_attention_params &p, const 
     return block_best(mine, room);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     statistics_rows(const __grid_constant__ fasc_statistics_params p)
 {
     __shared__ float room[32];
