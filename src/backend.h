@@ -147,6 +147,19 @@ static inline const char *fasc_unserved(const fasc_problem *p, uint32_t served)
     return NULL;
 }
 
+/* True if q or an output is f64: only the reference serves that. */
+static inline bool fasc_problem_has_f64(const fasc_problem *p)
+{
+#define FASC_OUTPUT_TENSOR(number, name, shape) p->args->name,
+    const fasc_tensor *const output[] = {FASC_OUTPUTS(FASC_OUTPUT_TENSOR)};
+#undef FASC_OUTPUT_TENSOR
+    bool found = p->dtype == FASC_F64;
+    for (int n = 0; n < FASC_OUTPUT_COUNT; n++) {
+        found = found || (output[n] && output[n]->dtype == FASC_F64);
+    }
+    return found;
+}
+
 /* ---- a backend ------------------------------------------------------------ */
 
 typedef struct fasc_rand_spec {

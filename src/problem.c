@@ -501,16 +501,6 @@ fasc_status fasc_problem_from_args(const char *call, const fasc_attention_args *
     return take_mask(call, args->mask, problem);
 }
 
-bool fasc_problem_has_f64(const fasc_problem *problem)
-{
-    bool found = problem->dtype == FASC_F64;
-    for (int i = 0; i < FASC_OUTPUT_COUNT; i++) {
-        const fasc_tensor *t = fasc_output_tensor(problem->args, &fasc_outputs[i]);
-        found = found || (t && t->dtype == FASC_F64);
-    }
-    return found;
-}
-
 double fasc_problem_visible_pairs(const fasc_problem *problem)
 {
     double pairs = 0;

@@ -41,9 +41,6 @@ void fasc_output_shape_of(const fasc_problem *problem, const fasc_output *output
 fasc_status fasc_problem_from_args(const char *call, const fasc_attention_args *args,
                                    bool any_device, fasc_problem *problem);
 
-/* True if q or an output is f64: only the reference serves that. */
-bool fasc_problem_has_f64(const fasc_problem *problem);
-
 /* Pairs (i, j) of one head that the band leaves visible. */
 double fasc_problem_visible_pairs(const fasc_problem *problem);
 

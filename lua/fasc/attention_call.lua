@@ -126,15 +126,16 @@ end
 
 -- What `want` may hold, in the order in which results print. padded: rows begin at multiples of
 -- 16 bytes, as vector and tensor-core stores like them. uses: the options that it looks at.
+local SCORES = {scores_dtype = true}
 local SUMS = {query_range = true, key_range = true}
 local COLUMNS = {query_range = true, key_range = true, per = true}
 local OUTPUTS = {
-    {name = "out", shape = like_out, dtype = out_dtype},
+    {name = "out", shape = like_out, dtype = out_dtype, uses = {out_dtype = true}},
     {name = "lse", shape = per_row, dtype = row_dtype},
     {name = "row_max", shape = per_row, dtype = row_dtype},
-    {name = "logits", shape = per_pair, dtype = scores_dtype, padded = true},
-    {name = "masked", shape = per_pair, dtype = scores_dtype, padded = true},
-    {name = "probs", shape = per_pair, dtype = scores_dtype, padded = true},
+    {name = "logits", shape = per_pair, dtype = scores_dtype, padded = true, uses = SCORES},
+    {name = "masked", shape = per_pair, dtype = scores_dtype, padded = true, uses = SCORES},
+    {name = "probs", shape = per_pair, dtype = scores_dtype, padded = true, uses = SCORES},
     {name = "entropy", shape = per_row, dtype = row_dtype},
     {name = "mean_distance", shape = per_row, dtype = row_dtype},
     {name = "row_sum", shape = per_row, dtype = row_dtype, uses = {key_range = true}},
@@ -242,6 +243,9 @@ local function set_inputs(call, args, inputs)
         if inputs[name].rank ~= 4 then
             errors.usage("%s: %s: %s must have rank 4: (batch, heads, seqlen, head_dim)", call,
                 name, tensors.describe(inputs[name]))
+        elseif inputs[name]:numel() == 0 then
+            errors.usage("%s: %s: %s has a zero size", call, name,
+                tensors.describe(inputs[name]))
         end
     end
 end
@@ -298,7 +302,7 @@ end
 local MUST = {topk = "1 to 64", tile = "at least 1"}
 
 -- k and tile, where an output that the caller brought says it; every option has an output that
--- looks at it, and every output its option.
+-- looks at it, and every output its option. A dtype is one of outputs that the call makes.
 local function match_options(call, opts, set)
     local brought = opts.outputs or {}
     local used = {}
@@ -306,10 +310,11 @@ local function match_options(call, opts, set)
     opts.topk = opts.topk or places and places.rank == 4 and places.shape[4] or nil
     for name in pairs(set) do
         for option in pairs(known_outputs[name].uses or {}) do
-            used[option] = name
+            used[option] = not (option:find "_dtype$" and brought[name]) and name or used[option]
         end
     end
-    for _, option in ipairs {"query_range", "key_range", "per", "topk", "tile"} do
+    for _, option in ipairs {"query_range", "key_range", "per", "topk", "tile", "out_dtype",
+        "scores_dtype"} do
         local given = opts[option] ~= nil and opts[option] ~= "head"
         if given and not used[option] then
             local users = {}

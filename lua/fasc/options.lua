@@ -106,7 +106,11 @@ function M.is_integer(value)
     return type(value) == "number" and value % 1 == 0 and value > -2^53 and value < 2^53
 end
 
-local ARTICLE = {integer = "an integer", op = "an operation (see fasc.op)"}
+local ARTICLE = {
+    integer = "an integer",
+    op = "an operation (see fasc.op)",
+    path = "a string without NULs",
+}
 
 --- The value as an error message shows it: 'text', 3.5, a table, a tensor.
 ---@param value any
@@ -114,7 +118,7 @@ local ARTICLE = {integer = "an integer", op = "an operation (see fasc.op)"}
 function M.show(value)
     local kind = M.typename(value)
     if kind == "string" then
-        return "'" .. value .. "'"
+        return "'" .. value:gsub("%z", "\\0") .. "'"
     elseif kind == "number" or kind == "boolean" or kind == "nil" then
         return tostring(value)
     end
@@ -124,6 +128,8 @@ end
 local function is_a(value, kind)
     if kind == "integer" then
         return M.is_integer(value)
+    elseif kind == "path" then -- C would take a NUL for its end, and open another file
+        return type(value) == "string" and not value:find "%z"
     end
     return M.typename(value) == kind
 end
@@ -186,15 +192,16 @@ local function check_value(call, name, value, rule)
     if type(value) == "number"
         and (rule.min and value < rule.min or rule.max and value > rule.max) then
         errors.usage("%s: %s: must be %s, got %s", call, name,
-            rule.min and rule.max and ("%g to %g"):format(rule.min, rule.max)
-            or rule.min and ("at least %g"):format(rule.min)
-            or ("at most %g"):format(rule.max), M.show(value))
+            rule.min and rule.max and ("%.15g to %.15g"):format(rule.min, rule.max)
+            or rule.min and ("at least %.15g"):format(rule.min)
+            or ("at most %.15g"):format(rule.max), M.show(value))
     end
 end
 
 --- One option: what it may be and what it is when it is not given.
 ---@class fasc.OptionRule
----@field is string       its types: "boolean|string", of Lua's type names, integer, tensor, device
+---@field is string       its types: "boolean|string", of Lua's type names, integer, path, tensor,
+---       device
 ---@field values string[]? which strings are allowed
 ---@field default any?
 ---@field min number?

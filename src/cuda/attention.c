@@ -64,6 +64,10 @@ static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
                 const fasc_problem *problem, char *why, size_t room)
 {
     uint32_t served = kernel->outputs;
+    if (fasc_problem_has_f64(problem)) {
+        snprintf(why, room, "computes in float32 and serves no f64");
+        return false;
+    }
     if (kernel->passes && problem->wanted & ~served) {
         served |= fasc_reducers_serve(problem, why, room);
     }
@@ -80,7 +84,7 @@ static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
     }
     fasc_cuda_shares shares;
     fasc_reducers_share(d, problem, kernel->outputs, arch_of(kernel, d), &shares);
-    return kernel->can(d, &shares.forward, why, room);
+    return !kernel->can || kernel->can(d, &shares.forward, why, room);
 }
 
 /* Whether a kernel is what the configuration names and can serve; if not, why. */

@@ -40,7 +40,8 @@ typedef struct fasc_cuda_attention {
     /* Whether the problem is one that it serves better than those before it; NULL = none. Asked
      * where it can. */
     bool (*prefers)(const fasc_cuda_device *d, const fasc_problem *problem);
-    /* Whether it can serve the problem; if not, `why` says so in words after its name. */
+    /* Whether it can serve the problem, no f64 among it; if not, `why` says so in words after its
+     * name. NULL: it always can. */
     bool (*can)(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room);
     /* Fills block_m to threads, config and workspace_bytes; may add to reason. kernel, arch and
      * reason are set. workspace_bytes counts FASC_CUDA_ALIGN bytes more than are used. */

@@ -7,16 +7,6 @@
 #include "cuda/blas.h"
 #include "cuda/statistics.h"
 
-static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
-{
-    (void)d;
-    if (problem->dtype == FASC_F64) {
-        snprintf(why, room, "has no f64");
-        return false;
-    }
-    return true;
-}
-
 /* ---- products over the heads of a chunk ---------------------------------- */
 
 /* Where head h of batch b has its matrix. Of a chunk's workspace, head n = 0, 1, ... of the chunk.
@@ -346,7 +336,6 @@ const fasc_cuda_attention fasc_cuda_blas = {
                 "at a time",
     .block_m = true,
     .outputs = FASC_WANT_ALL,
-    .can = can,
     .plan = fasc_blas_plan,
     .run = fasc_blas_run,
     .stage = stage_of,

@@ -6,16 +6,6 @@
 enum { TILE = 32, THREADS = 256 };
 #define CHUNK_BYTES ((int64_t)256 << 20) /* of float32 scores at a time */
 
-static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
-{
-    (void)d;
-    if (problem->dtype == FASC_F64) {
-        snprintf(why, room, "has no f64");
-        return false;
-    }
-    return true;
-}
-
 static fasc_cuda_chunk chunk_of(const fasc_problem *problem)
 {
     return fasc_cuda_chunk_of(problem, CHUNK_BYTES / 4 / problem->seqlen_k);
@@ -116,7 +106,6 @@ const fasc_cuda_attention fasc_cuda_naive = {
     .supports = "f16, bf16, f32; any head_dim, strides and mask; every output; dropout",
     .outputs = FASC_WANT_ALL,
     .dropout = true,
-    .can = can,
     .plan = plan,
     .run = run,
     .stage = stage_of,

@@ -51,13 +51,17 @@ describe("attention refuses", function()
         fasc.attention(q:to("i32"), k:to("i32"), v:to("i32"))
     end, "q", "i32")
 
-    refuses("zero sizes", function()
-        fasc.attention(half({1, 4, 0, 16}), k, v)
-    end, "q", "0")
+    for i, name in ipairs {"batch", "heads", "queries", "channels"} do
+        refuses("zero sizes: no " .. name, function()
+            local shape = {1, 4, 6, 16}
+            shape[i] = 0
+            fasc.attention(half(shape), k, v)
+        end, "q: tensor[", "has a zero size")
+    end
 
     refuses("no keys", function()
         fasc.attention(q, half({1, 2, 0, 16}), half({1, 2, 0, 16}))
-    end, "k", "0")
+    end, "k: tensor[1,2,0,16]", "has a zero size")
 
     refuses("another rank than 4", function()
         fasc.attention(q:slice(0), k, v)
@@ -151,6 +155,18 @@ describe("attention refuses", function()
         fasc.attention(q, k, v, {want = {"probs"}, scores_dtype = "f33"})
     end, "scores_dtype", "'f33'", "did you mean 'f32'?")
 
+    refuses("a dtype of scores when none are wanted", function()
+        fasc.attention(q, k, v, {want = {"out", "lse"}, scores_dtype = "f32"})
+    end, "scores_dtype: none of what is wanted looks at it, only logits, masked, probs")
+
+    refuses("a dtype of an output that has one", function()
+        fasc.attention(q, k, v, {outputs = {out = half({1, 4, 6, 16})}, out_dtype = "f32"})
+    end, "out_dtype: none of what is wanted looks at it, only out")
+
+    refuses("numbers past what an option holds, written out", function()
+        fasc.attention(q, k, v, {splits = 2^31})
+    end, "splits: must be 1 to 2147483647, got 2147483648")
+
     refuses("a freed tensor", function()
         local t = half({1, 2, 8, 16})
         t:free()
@@ -163,6 +179,22 @@ describe("attention refuses", function()
             if kernel ~= "reference" then
                 fails("EUNSUPPORTED", function()
                     fasc.attention(wide, wide, wide, {kernel = kernel})
+                end, "attention", kernel, "f64")
+            end
+        end
+    end)
+
+    it("f64 outputs of smaller inputs, on all but the reference", function()
+        local outputs = {
+            out = support.zeros({1, 4, 6, 16}, {dtype = "f64"}),
+            lse = support.zeros({1, 4, 6}, {dtype = "f64"}),
+            entropy = support.zeros({1, 4, 6}, {dtype = "f64"}),
+            probs = support.zeros({1, 4, 6, 8}, {dtype = "f64"}),
+        }
+        for _, kernel in ipairs(support.kernel_names()) do
+            for name, t in pairs(kernel == "reference" and {} or outputs) do
+                fails("EUNSUPPORTED", function()
+                    fasc.attention(q, k, v, {kernel = kernel, outputs = {[name] = t}})
                 end, "attention", kernel, "f64")
             end
         end
