@@ -1,4 +1,6 @@
 /* stream.c - the caller's streams beside the device's own. */
+#include <pthread.h>
+
 #include "cuda/cuda.h"
 
 static _Thread_local bool sampling;
@@ -26,13 +28,17 @@ cudaStream_t fasc_cuda_stream_for(const fasc_cuda_device *d, void *asked)
 }
 
 /* Work queued on `after` from now on waits for what is queued on `before` now. One event serves
- * all: recording it again does not change what an earlier wait waits for. */
+ * all, a thread at a time: recording it again does not change what an earlier wait waits for. */
 static fasc_status link_streams(fasc_cuda_device *d, cudaStream_t before, cudaStream_t after)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
     fasc_status status = fasc_cuda_check(d, cudaEventRecord(d->link, before), "cudaEventRecord");
-    return status == FASC_OK
-               ? fasc_cuda_check(d, cudaStreamWaitEvent(after, d->link, 0), "cudaStreamWaitEvent")
-               : status;
+    if (status == FASC_OK) {
+        status = fasc_cuda_check(d, cudaStreamWaitEvent(after, d->link, 0), "cudaStreamWaitEvent");
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 
 static bool must_link(const fasc_cuda_device *d, cudaStream_t stream, bool owned)
