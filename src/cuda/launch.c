@@ -1,4 +1,5 @@
 /* launch.c - queueing kernels, and what the driver thinks of a launch. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,9 +7,11 @@
 
 enum { SMEM_WITHOUT_ASKING = 48 * 1024 };
 
-/* Above 48 KB a kernel must be told on each device how much shared memory it may ask for. */
+/* Above 48 KB a kernel must be told on each device how much shared memory it may ask for. What one
+ * thread has raised, another must not lower. */
 static fasc_status allow_smem(fasc_cuda_device *d, fasc_cuda_function *f, size_t smem)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     atomic_int *allowed = &f->smem_allowed[d->ordinal];
     if (smem <= SMEM_WITHOUT_ASKING || (int)smem <= atomic_load(allowed)) {
         return FASC_OK;
@@ -18,14 +21,19 @@ static fasc_status allow_smem(fasc_cuda_device *d, fasc_cuda_function *f, size_t
                          "%s: %s needs %zu bytes of shared memory a block, %s has %lld", d->name,
                          f->name, smem, d->arch, (long long)d->smem_per_block);
     }
-    fasc_status status = fasc_cuda_check(
-        d,
-        cudaFuncSetAttribute((const void *)f->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             (int)smem),
-        "cudaFuncSetAttribute");
-    if (status == FASC_OK) {
-        atomic_store(allowed, (int)smem);
+    fasc_status status = FASC_OK;
+    pthread_mutex_lock(&lock);
+    if ((int)smem > atomic_load(allowed)) {
+        status = fasc_cuda_check(d,
+                                 cudaFuncSetAttribute((const void *)f->kernel,
+                                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                      (int)smem),
+                                 "cudaFuncSetAttribute");
+        if (status == FASC_OK) {
+            atomic_store(allowed, (int)smem);
+        }
     }
+    pthread_mutex_unlock(&lock);
     return status;
 }
 

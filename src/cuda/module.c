@@ -69,6 +69,17 @@ static fasc_status load(fasc_cuda_device *d, const fasc_jit_unit *unit, const ch
                                          unit->report.macros, fasc_cuda_last_error());
 }
 
+static void free_row(row *r)
+{
+    if (r) {
+        free(r->source);
+        free(r->macros);
+        free(r->arch);
+        free(r->function.name);
+        free(r);
+    }
+}
+
 static fasc_status make_row(fasc_cuda_device *d, const char *source, const char *macros,
                             const char *entry, row **made)
 {
@@ -85,11 +96,12 @@ static fasc_status make_row(fasc_cuda_device *d, const char *source, const char 
     cudaKernel_t kernel = NULL;
     if (!r || !(r->source = strdup(source)) || !(r->macros = strdup(macros)) ||
         !(r->arch = strdup(d->arch)) || !(r->function.name = strdup(entry))) {
+        free_row(r);
         return fasc_fail(FASC_ENOMEM, "cuda: no memory for the kernel %s", entry);
     }
     status = load(d, unit, entry, &kernel);
     if (status != FASC_OK) {
-        free(r);
+        free_row(r);
         return status;
     }
     r->function.kernel = kernel;
@@ -119,7 +131,7 @@ fasc_status fasc_cuda_function_get(fasc_cuda_device *d, const char *source, cons
                 made->next = table.bucket[hash % BUCKETS];
                 table.bucket[hash % BUCKETS] = r = made;
             } else {
-                free(made); /* another thread was first; the library stays loaded, harmlessly */
+                free_row(made); /* another thread was first; the library stays loaded, harmlessly */
             }
         }
     }

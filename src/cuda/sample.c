@@ -22,6 +22,32 @@ struct fasc_cuda_clock {
     int32_t graph_batch;
 };
 
+static fasc_status fill_clock(fasc_cuda_device *d, fasc_cuda_clock *clock)
+{
+    void *gate = NULL;
+    fasc_status status = fasc_cuda_check(d, cudaEventCreate(&clock->start), "cudaEventCreate");
+    if (status == FASC_OK) {
+        status = fasc_cuda_check(d, cudaEventCreate(&clock->end), "cudaEventCreate");
+    }
+    if (status == FASC_OK) {
+        status = fasc_cuda_check(d, cudaMallocHost(&gate, sizeof *clock->gate), "cudaMallocHost");
+    }
+    clock->gate = gate;
+    pthread_mutex_init(&clock->lock, NULL);
+    return status;
+}
+
+static void free_clock(fasc_cuda_clock *clock)
+{
+    if (clock->start) {
+        cudaEventDestroy(clock->start);
+    }
+    if (clock->end) {
+        cudaEventDestroy(clock->end);
+    }
+    free(clock);
+}
+
 static fasc_status make_clock(fasc_cuda_device *d)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -29,22 +55,12 @@ static fasc_status make_clock(fasc_cuda_device *d)
     fasc_status status = FASC_OK;
     if (!d->clock) {
         fasc_cuda_clock *clock = calloc(1, sizeof *clock);
-        void *gate = NULL;
-        status = clock ? fasc_cuda_check(d, cudaEventCreate(&clock->start), "cudaEventCreate")
+        status = clock ? fill_clock(d, clock)
                        : fasc_fail(FASC_ENOMEM, "%s: no memory for its clock", d->name);
         if (status == FASC_OK) {
-            status = fasc_cuda_check(d, cudaEventCreate(&clock->end), "cudaEventCreate");
-        }
-        if (status == FASC_OK) {
-            status =
-                fasc_cuda_check(d, cudaMallocHost(&gate, sizeof *clock->gate), "cudaMallocHost");
-        }
-        if (status == FASC_OK) {
-            clock->gate = gate;
-            pthread_mutex_init(&clock->lock, NULL);
             d->clock = clock;
-        } else {
-            free(clock);
+        } else if (clock) {
+            free_clock(clock);
         }
     }
     pthread_mutex_unlock(&lock);
