@@ -11,6 +11,9 @@
 
 enum { FASC_CUDA_MAX_DEVICES = 64 };
 
+/* The kernels use what sm_80 brought: bf16, cp.async, mma.m16n8k16. */
+#define FASC_CUDA_OLDEST_COMPUTE 80
+
 typedef struct fasc_cuda_pool fasc_cuda_pool;
 typedef struct fasc_cuda_staging fasc_cuda_staging;
 typedef struct fasc_cublas fasc_cublas;

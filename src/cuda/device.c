@@ -5,8 +5,6 @@
 
 #include "cuda/cuda.h"
 
-enum { OLDEST_COMPUTE = 80 }; /* the kernels use what sm_80 brought: bf16, cp.async, mma.m16n8k16 */
-
 int fasc_cuda_enter(fasc_cuda_device *d)
 {
     int previous = d->ordinal;
@@ -88,9 +86,9 @@ static fasc_status read_properties(fasc_cuda_device *d)
     d->smem_per_unit = value[6];
     /* wgmma, TMA and setmaxnreg are in the architecture-specific set of 9.0 only. */
     snprintf(d->arch, sizeof d->arch, "sm_%d%s", d->compute, d->compute == 90 ? "a" : "");
-    if (d->compute < OLDEST_COMPUTE) {
+    if (d->compute < FASC_CUDA_OLDEST_COMPUTE) {
         return fasc_fail(FASC_ENODEVICE, "%s: it is %s; fasc's kernels need sm_%d or newer",
-                         d->name, d->arch, (int)OLDEST_COMPUTE);
+                         d->name, d->arch, FASC_CUDA_OLDEST_COMPUTE);
     }
     return FASC_OK;
 }
@@ -120,6 +118,19 @@ static fasc_status make_parts(fasc_cuda_device *d)
     return status == FASC_OK ? fasc_cuda_staging_new(d) : status;
 }
 
+/* After an opening that failed, which may be tried again. */
+static void free_device(fasc_cuda_device *d)
+{
+    if (d->link) {
+        cudaEventDestroy(d->link);
+    }
+    if (d->stream) {
+        cudaStreamDestroy(d->stream);
+    }
+    free(d->pool);
+    free(d);
+}
+
 fasc_status fasc_cuda_open(fasc_device *device)
 {
     fasc_cuda_device *d = calloc(1, sizeof *d);
@@ -143,7 +154,7 @@ fasc_status fasc_cuda_open(fasc_device *device)
     cudaSetDevice(previous);
     if (status != FASC_OK) {
         status = fasc_fail(FASC_ENODEVICE, "%s", fasc_cuda_last_error());
-        free(d);
+        free_device(d);
         return status;
     }
     device->impl = d;

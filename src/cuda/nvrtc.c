@@ -19,6 +19,8 @@ static struct {
     nvrtcResult (*cubin_size)(nvrtcProgram, size_t *);
     nvrtcResult (*cubin)(nvrtcProgram, char *);
     nvrtcResult (*destroy)(nvrtcProgram *);
+    nvrtcResult (*arch_count)(int *);
+    nvrtcResult (*archs)(int *);
     const char *(*error)(nvrtcResult);
 } nvrtc;
 
@@ -27,10 +29,16 @@ static fasc_status open_nvrtc(void)
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static bool opened;
     const fasc_symbol symbols[] = {
-        {"nvrtcVersion", &nvrtc.version},        {"nvrtcCreateProgram", &nvrtc.create},
-        {"nvrtcCompileProgram", &nvrtc.compile}, {"nvrtcGetProgramLogSize", &nvrtc.log_size},
-        {"nvrtcGetProgramLog", &nvrtc.log},      {"nvrtcGetCUBINSize", &nvrtc.cubin_size},
-        {"nvrtcGetCUBIN", &nvrtc.cubin},         {"nvrtcDestroyProgram", &nvrtc.destroy},
+        {"nvrtcVersion", &nvrtc.version},
+        {"nvrtcCreateProgram", &nvrtc.create},
+        {"nvrtcCompileProgram", &nvrtc.compile},
+        {"nvrtcGetProgramLogSize", &nvrtc.log_size},
+        {"nvrtcGetProgramLog", &nvrtc.log},
+        {"nvrtcGetCUBINSize", &nvrtc.cubin_size},
+        {"nvrtcGetCUBIN", &nvrtc.cubin},
+        {"nvrtcDestroyProgram", &nvrtc.destroy},
+        {"nvrtcGetNumSupportedArchs", &nvrtc.arch_count},
+        {"nvrtcGetSupportedArchs", &nvrtc.archs},
         {"nvrtcGetErrorString", &nvrtc.error},
     };
     pthread_mutex_lock(&lock);
@@ -52,6 +60,32 @@ fasc_status fasc_nvrtc_version(char text[16])
         snprintf(text, 16, "%d.%d", major, minor);
     }
     return status;
+}
+
+fasc_status fasc_nvrtc_knows(int compute)
+{
+    enum { MOST = 64 };
+    int known[MOST], count = 0;
+    char list[8 * MOST] = "";
+    fasc_status status = open_nvrtc();
+    if (status != FASC_OK) {
+        return status;
+    }
+    if (nvrtc.arch_count(&count) != NVRTC_SUCCESS || count > MOST ||
+        nvrtc.archs(known) != NVRTC_SUCCESS) {
+        return FASC_OK; /* compiling will tell */
+    }
+    for (int i = 0; i < count; i++) {
+        if (known[i] == compute) {
+            return FASC_OK;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, " sm_%d", known[i]);
+    }
+    char version[16];
+    fasc_nvrtc_version(version);
+    return fasc_fail(FASC_EINVAL, "precompile: archs: NVRTC %s knows no sm_%d; it knows%s", version,
+                     compute, list);
 }
 
 const struct fasc_embedded *fasc_embedded_kernel(const char *path)

@@ -26,6 +26,9 @@ typedef struct fasc_nvrtc_result {
 /* "13.0"; opens NVRTC. */
 fasc_status fasc_nvrtc_version(char text[16]);
 
+/* FASC_EINVAL unless this NVRTC compiles for that compute capability (80, 90, ...). */
+fasc_status fasc_nvrtc_knows(int compute);
+
 /* The embedded file of that path ("kernels/naive.cu"); NULL = none. */
 const struct fasc_embedded *fasc_embedded_kernel(const char *path);
 

@@ -6,6 +6,7 @@
 #include "cuda/configs.h"
 #include "cuda/cuda.h"
 #include "cuda/jit.h"
+#include "cuda/nvrtc.h"
 
 /* What stands for the GPUs of each generation that is served. */
 #define ALL_ARCHS "sm_80,sm_89,sm_90a,sm_120"
@@ -26,7 +27,7 @@ static bool next_arch(const char **list, char arch[16])
     return true;
 }
 
-/* "sm_80", "sm_90a": whether NVRTC knows the number is for NVRTC to say. */
+/* "sm_80", "sm_90a", and none that is too old for the kernels or unknown to NVRTC. */
 static fasc_status check_archs(const char *list)
 {
     char arch[16];
@@ -39,6 +40,16 @@ static fasc_status check_archs(const char *list)
             return fasc_fail(
                 FASC_EINVAL,
                 "precompile: archs: '%s' is not an architecture such as sm_80 or sm_90a", arch);
+        }
+        int compute = atoi(arch + 3);
+        if (compute < FASC_CUDA_OLDEST_COMPUTE) {
+            return fasc_fail(FASC_EINVAL,
+                             "precompile: archs: %s: fasc's kernels need sm_%d or newer", arch,
+                             FASC_CUDA_OLDEST_COMPUTE);
+        }
+        fasc_status status = fasc_nvrtc_knows(compute);
+        if (status != FASC_OK) {
+            return status;
         }
         any = true;
     }

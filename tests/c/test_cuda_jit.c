@@ -198,6 +198,8 @@ static void arguments_are_checked(void)
     CHECK_FAIL(fasc_precompile("", 0, NULL, &count), FASC_EINVAL, "archs");
     CHECK_FAIL(fasc_precompile("sm_80,,sm_90a", 0, NULL, &count), FASC_EINVAL, "archs");
     CHECK_FAIL(fasc_precompile("ampere", 0, NULL, &count), FASC_EINVAL, "'ampere'");
+    CHECK_FAIL(fasc_precompile("sm_75", 0, NULL, &count), FASC_EINVAL, "need sm_80 or newer");
+    CHECK_FAIL(fasc_precompile("sm_80,sm_999", 0, NULL, &count), FASC_EINVAL, "knows no sm_999");
     CHECK_OK(fasc_precompile("sm_80", 0, NULL, &count));
     CHECK(count > 50, "%d configurations", (int)count);
     CHECK_FAIL(fasc_precompile("sm_80", count, &report, &count), FASC_EINVAL, "index");
