@@ -144,7 +144,8 @@ static flash_job job_of(const fasc_problem *p, const fasc_attention_plan *plan, 
     job.width = fasc_tile_width(job.ops, fasc_least(queries, job.block_m));
     job.heads = heads_of(p, queries, job.block_m, job.width);
     if (job.forward) {
-        int32_t given = p->args->kernel.splits;
+        int64_t blocks = (p->seqlen_k + job.block_n - 1) / job.block_n;
+        int64_t given = fasc_least(p->args->kernel.splits, blocks); /* no more than there are */
         job.splits = job.kept ? 1 : given ? given : flash_splits_of(p, items_of(&job), job.block_n);
     }
     job.keep_rows = p->args->probs && job.splits == 1;

@@ -208,6 +208,16 @@ describe("kernels", function()
         assert.truthy(tostring(plan):find("flash", 1, true))
     end)
 
+    it("split keys into no more parts than there are tiles of them", function()
+        local q, k, v = support.qkv({1, 2, 1, 3, 500, 64}, "f16")
+        local r = fasc.attention(q, k, v, {splits = 300000})
+        assert.equal(math.ceil(500 / r.plan.block_n), r.plan.splits)
+        assert(fasc.check(q, k, v, r).ok)
+        r = fasc.attention(q, k, v, {splits = 300000, window = {10, 0}}) -- most see nothing
+        assert(r.plan.splits <= math.ceil(500 / r.plan.block_n))
+        assert(fasc.check(q, k, v, r).ok)
+    end)
+
     it("are planned without memory for the outputs", function()
         local q = support.empty({1, 1, 2^18, 64}, {dtype = "f16"})
         local before = support.device:memory().count
