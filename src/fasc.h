@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#define _Bool bool
 extern "C" {
 #endif
 #if defined(__GNUC__)
@@ -307,7 +308,8 @@ typedef struct fasc_kernel_config {
     int32_t block_n;  /* keys of a tile */
     int32_t stages;   /* K/V tiles in flight */
     int32_t warps;    /* warps, or consumer warpgroups, of a block */
-    int32_t splits;   /* parts that the keys are split into, worked on side by side; 1 = no split */
+    int32_t splits;   /* parts that the keys are split into, worked on side by side, no more than
+                         there are tiles of keys; 1 = no split */
 } fasc_kernel_config;
 
 /* S = sm_scale * Q K^T (+ mask), P = softmax(S) over the visible keys, O = P V.
@@ -767,6 +769,7 @@ fasc_status fasc_heatmap_png(const fasc_heatmap_args *args, const char *path, in
 #endif
 #ifdef __cplusplus
 }
+#undef _Bool
 #endif
 
 #define FASC_ABI_VERSION 2u

@@ -258,7 +258,7 @@ local SAVE = {
 ---@param path string
 ---@param opts {scale: number?, metadata: table<string, string|number|boolean>?}?
 function Figure:save(path, opts)
-    options.argument("figure", "path", path, {is = "string"})
+    options.argument("figure", "path", path, {is = "path"})
     opts = options.check("figure", opts, SAVE)
     local format = M.format("figure", path)
     local page = {width = self.width, height = self.height, shapes = self.shapes,

@@ -71,7 +71,7 @@ end
 ---@param path string
 ---@return fasc.File
 function M.open(path)
-    options.argument("open", "path", path, {is = "string"})
+    options.argument("open", "path", path, {is = "path"})
     local result = ffi.new("fasc_file *[1]")
     errors.check(C.fasc_file_open(path, result))
     local handle = ffi.gc(result[0], C.fasc_file_close)

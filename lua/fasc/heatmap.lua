@@ -52,7 +52,7 @@ local DRAWN = 15000     -- cells of a side that a figure has room for
 ---@field note string?      begins the caption
 ---@field metadata table<string, string|number|boolean>? text that the file carries
 local RULES = {
-    path = {is = "string", required = true},
+    path = {is = "path", required = true},
     raw = {is = "boolean", default = false},
     scale = {is = "string", values = {"linear", "log", "percentile"}},
     pool = {is = "string", values = {"max", "mass", "mean", "extreme"}},

@@ -156,7 +156,7 @@ local SAVE = {metadata = {is = "table"}, compress = {is = "boolean"}}
 ---@param value fasc.Tensor|table<string, fasc.Tensor>
 ---@param opts {metadata: table<string, string|number|boolean>?, compress: boolean?}?
 function M.save(path, value, opts)
-    options.argument("save", "path", path, {is = "string"})
+    options.argument("save", "path", path, {is = "path"})
     local write = WRITERS[(path:match("%.(%w+)$") or ""):lower()]
     if not write then
         errors.usage("save: path: '%s' must end in .safetensors, .npz or .npy",

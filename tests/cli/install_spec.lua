@@ -63,6 +63,20 @@ describe("the installed tree", function()
         assert.equal("", sh(("grep -rlF %s %s"):format(shell.quote(source), moved)).out)
     end)
 
+    it("serves C++ programs", function()
+        local compiler = shell.has "c++" and "c++" or shell.has "clang++-14" and "clang++-14"
+        if not compiler then
+            pending "needs a C++ compiler"
+            return
+        end
+        shell.write(folder .. "/use.cc", [[
+            #include <fasc.h>
+            int main() { return fasc_cancel_requested() ? fasc_status_name(FASC_OK)[0] : 0; }
+        ]])
+        must(("cd %s && %s -std=c++11 -pedantic -Wall -Werror -fsyntax-only -I%s/include use.cc")
+            :format(folder, compiler, moved))
+    end)
+
     it("serves C programs through pkg-config", function()
         if not shell.has "cc" then
             pending "needs a C compiler"
