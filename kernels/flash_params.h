@@ -23,6 +23,25 @@ typedef struct fasc_dropout_params {
     float keep_scale;
 } fasc_dropout_params;
 
+/* Statistics of rows, NULL = not wanted, in this order of strides: elements of batch, head, row. */
+typedef struct fasc_row_statistics_params {
+    float *entropy, *mean_distance, *row_sum;
+    int32_t *row_argmax;
+    int64_t stride[4][3];
+    int32_t key_begin, key_end; /* of row_sum */
+} fasc_row_statistics_params;
+
+/* What a row's scores came to, or those of a part of its keys. Sums are of weights 2^x, where
+ * x = (s - max) log2(e). */
+typedef struct fasc_row_totals {
+    float max;      /* the largest score, as the softmax has it; -inf: no key is visible */
+    float sum;      /* of weights */
+    float entropy;  /* of weights times x */
+    float distance; /* of weights times how far the key lies before the query */
+    float row_sum;  /* of scores over the key range */
+    int32_t argmax; /* the lowest key with the largest score, the largest number if there is none */
+} fasc_row_totals;
+
 /* Strides in elements: [0] batch, [1] head, [2] row, [3] column. */
 typedef struct fasc_flash_params {
     const void *q, *k, *v; /* unit column stride, rows 16-byte aligned */
@@ -45,7 +64,8 @@ typedef struct fasc_flash_params {
     /* How far, in powers of two, S may pass what exponents are taken against before that follows:
      * the numbers have the room. 0 where the maximum itself is wanted. */
     float slack;
-    fasc_dropout_params dropout; /* for kernels that have it */
+    fasc_dropout_params dropout;           /* for kernels that have it */
+    fasc_row_statistics_params statistics; /* likewise */
 } fasc_flash_params;
 
 #endif

@@ -41,7 +41,8 @@
 //
 // Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 16), BLOCK_M, BLOCK_N (multiple of 32), STAGES,
 // WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), WANT_OUT (0, 1), EXTRAS (0, 1: a mask tensor,
-// dropout; and `out` may be NULL although WANT_OUT).
+// dropout; and `out` may be NULL although WANT_OUT), STATISTICS (0, 1: the rest of a row's, see
+// row_statistics.cuh; with EXTRAS, without scores).
 
 #define DROPOUT EXTRAS
 
@@ -50,6 +51,7 @@
 #include "flash_repair.cuh"
 #include "mask.cuh"
 #include "philox.h"
+#include "row_statistics.cuh"
 #include "sm80_block.cuh"
 #include "sm80_loads.cuh"
 #include "sm80_mma.cuh"
@@ -62,6 +64,13 @@ __device__ __forceinline__ uint32_t buffer(int j)
 {
     return (uint32_t)j % STAGES;
 }
+
+struct LaneColumns {
+    __device__ static constexpr int of(int i)
+    {
+        return key_of(i);
+    }
+};
 
 // Hides the columns of the tile at key0 that a row does not see.
 __device__ __forceinline__ void hide(float (&s)[4 * NT], const fasc_flash_params &p, Block b,
@@ -91,8 +100,10 @@ __device__ __forceinline__ void hide(float (&s)[4 * NT], const fasc_flash_params
 
 // Turns raw scores of the tile at key0 into S with what the mask tensor adds: in units of S from
 // here on (with a negative scale Q is negated, and |scale| used, everywhere). What it adds is held
-// above -2e38, so that S in powers of two stays finite.
-__device__ __forceinline__ void add_mask(float (&s)[4 * NT], const fasc_flash_params &p,
+// above -2e38, so that S in powers of two stays finite. What it does not hide of keys `counted` is
+// summed.
+__device__ __forceinline__ void add_mask(float (&s)[4 * NT], RowStatistics &x,
+                                         const Visible &counted, const fasc_flash_params &p,
                                          const Block &b, int mt, int key0)
 {
     const Block from = this_block(p);
@@ -106,16 +117,33 @@ __device__ __forceinline__ void add_mask(float (&s)[4 * NT], const fasc_flash_pa
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 const int i = 4 * nt + 2 * half + e, key = key0 + lane_key(b) + key_of(i);
-                float &x = s[i];
                 if (row < p.seqlen_q && key < p.seqlen_k) {
                     const float added = mask_value(p.mask, at, key);
-                    x = added == -INFINITY_F32
-                            ? -INFINITY_F32
-                            : fma_f32(x, fabs_f32(p.scale), added < -2e38f ? -2e38f : added);
+                    s[i] = added == -INFINITY_F32
+                               ? -INFINITY_F32
+                               : fma_f32(s[i], fabs_f32(p.scale), added < -2e38f ? -2e38f : added);
+                    if (STATISTICS && added != -INFINITY_F32 && key_of(i) >= counted.first[half] &&
+                        key_of(i) <= counted.last[half]) {
+                        x.sum[half] += s[i];
+                    }
                 }
             }
         }
     }
+}
+
+// The columns of the tile at key0 that count in a row's sum of scores, from this lane's first one.
+__device__ __forceinline__ Visible counted_keys(const fasc_flash_params &p, const Block &b, int mt,
+                                                int key0)
+{
+    Visible v;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        visible_keys(p, fragment_row(b, mt, half), &v.first[half], &v.last[half]);
+        v.first[half] = max(v.first[half], p.statistics.key_begin) - key0 - lane_key(b);
+        v.last[half] = min(v.last[half], p.statistics.key_end - 1) - key0 - lane_key(b);
+    }
+    return v;
 }
 
 // P = 2^(S c - lse2) of rows whose LSE is known, 0 for hidden keys (also where the LSE is NaN).
@@ -156,6 +184,26 @@ __device__ __forceinline__ void exponentials(float (&s)[N], RowState &r, const f
     }
 }
 
+// The same with what weights add to statistics; distance is that of the lane's first key.
+template <int N>
+__device__ __forceinline__ void
+exponentials_and_statistics(float (&s)[N], RowState &r, RowStatistics &x, const float (&offset)[2],
+                            const float (&distance)[2], float c, int kk, uint32_t (&a)[4])
+{
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        const int i = 8 * kk + 2 * n, half = n & 1;
+#pragma unroll
+        for (int e = i; e < i + 2; e++) {
+            const float exponent = fma_f32(s[e], c, -offset[half]);
+            s[e] = exp2_approx(exponent);
+            r.sum[half] += s[e];
+            statistics_add(x, half, exponent, s[e], distance[half] - (float)key_of(e));
+        }
+        a[n] = pack_16(s[i], s[i + 1]);
+    }
+}
+
 // Drops pairs of P, packed for the product of 16 keys from kk on: each pair of two keys and two
 // rows is one call of the generator.
 __device__ __forceinline__ void drop(uint32_t (&a)[4], const fasc_flash_params &p, const Block &b,
@@ -176,22 +224,22 @@ __device__ __forceinline__ void drop(uint32_t (&a)[4], const fasc_flash_params &
     }
 }
 
-// One walk over the key tiles. STATISTICS: only the rows' maxima and sums (first half of `probs`);
-// else everything, and for `probs` lse2 holds the rows' LSE in powers of two.
-template <bool STATISTICS>
-__device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
-                                     const TileRange &range, RowState (&rows)[MT],
-                                     float (&o)[MT][4 * OUT_TILES], const float (&lse2)[MT][2])
+// One walk over the key tiles. FIRST_OF_TWO: only the rows' maxima and sums (first half of
+// `probs`); else everything, and for `probs` lse2 holds the rows' LSE in powers of two.
+template <bool FIRST_OF_TWO>
+__device__ __forceinline__ void
+walk(const fasc_flash_params &p, const Block &b, const TileRange &range, RowState (&rows)[MT],
+     RowStatistics (&statistics)[MT], float (&o)[MT][4 * OUT_TILES], const float (&lse2)[MT][2])
 {
-    constexpr bool NORMALIZED = !STATISTICS && SCORES == FASC_SCORES_PROBS;
-    constexpr bool USE_V = !STATISTICS && WANT_OUT;
+    constexpr bool NORMALIZED = !FIRST_OF_TWO && SCORES == FASC_SCORES_PROBS;
+    constexpr bool USE_V = !FIRST_OF_TWO && WANT_OUT;
     // `logits` are wanted everywhere, all else only where a query sees keys.
     const int begin = SCORES == FASC_SCORES_LOGITS ? 0 : range.begin;
     auto is_there = [&](int j) {
         return SCORES == FASC_SCORES_LOGITS ? j * BLOCK_N < p.seqlen_k : j < range.end;
     };
     const bool use_v = USE_V && (!EXTRAS || p.out);
-    const bool softmax = use_v || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
+    const bool softmax = STATISTICS || use_v || SCORES == FASC_SCORES_PROBS || p.lse || p.row_max;
     const float c = p.unit_log2;
 
     // What some query of the block sees; only `logits` walk over more.
@@ -221,10 +269,24 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         if (SCORES == FASC_SCORES_LOGITS) {
             store_scores(p, b, key0, [&](int mt, int i) { return s[mt][i] * fabs_f32(p.scale); });
         }
+        if (STATISTICS && p.scale == 0.0f) { // no maximum among what is all the same
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                softmax_zero(s[mt]);
+            }
+        }
         if (EXTRAS && p.mask.data) {
 #pragma unroll
             for (int mt = 0; mt < MT; mt++) {
-                add_mask(s[mt], p, renewed(b), mt, key0);
+                const Block at = renewed(b);
+                const Visible counted = STATISTICS ? counted_keys(p, at, mt, key0) : Visible();
+                add_mask(s[mt], statistics[mt], counted, p, at, mt, key0);
+            }
+        } else if (STATISTICS && p.statistics.row_sum) {
+#pragma unroll
+            for (int mt = 0; mt < MT; mt++) {
+                statistics_sum<LaneColumns>(statistics[mt], s[mt],
+                                            counted_keys(p, renewed(b), mt, key0));
             }
         }
         const TileRange r = kept_range(b);
@@ -242,7 +304,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
         }
     };
     // Takes S into the maxima, and brings what there is so far under them.
-    auto maxima = [&](float(&s)[MT][4 * NT]) {
+    auto maxima = [&](float(&s)[MT][4 * NT], int j) {
         float max[MT][2];
         bool grown = false;
 #pragma unroll
@@ -264,6 +326,15 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
             for (int half = 0; half < 2; half++) {
                 factor[half] = exp2_approx(__fmul_rn(rows[mt].max[half], c) -
                                            softmax_offset(max[mt][half], c));
+            }
+            if constexpr (STATISTICS) {
+                const RowState risen = {{max[mt][0], max[mt][1]},
+                                        {rows[mt].sum[0], rows[mt].sum[1]}};
+                statistics_rise<LaneColumns, false>(statistics[mt], s[mt], risen, rows[mt].max,
+                                                    factor, j * BLOCK_N + lane_key(renewed(b)), c);
+            }
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
                 rows[mt].sum[half] *= factor[half];
                 rows[mt].max[half] = max[mt][half];
             }
@@ -275,9 +346,16 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
     // S of tile j to P, and O += P V.
     auto weigh = [&](float(&s)[MT][4 * NT], int j) {
         const Block at = renewed(b);
-        float offset[MT][2];
+        float offset[MT][2], distance[MT][2];
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
+            if constexpr (STATISTICS) {
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    distance[mt][half] = (float)(fragment_row(at, mt, half) + p.seqlen_k -
+                                                 p.seqlen_q - j * BLOCK_N - lane_key(at));
+                }
+            }
             offset[mt][0] = softmax_offset(rows[mt].max[0], c);
             offset[mt][1] = softmax_offset(rows[mt].max[1], c);
             if constexpr (NORMALIZED) {
@@ -294,6 +372,9 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
                     for (int n = 0; n < 4; n++) {
                         a[mt][n] = pack_16(s[mt][8 * kk + 2 * n], s[mt][8 * kk + 2 * n + 1]);
                     }
+                } else if constexpr (STATISTICS) {
+                    exponentials_and_statistics(s[mt], rows[mt], statistics[mt], offset[mt],
+                                                distance[mt], c, kk, a[mt]);
                 } else {
                     exponentials(s[mt], rows[mt], offset[mt], c, kk, a[mt]);
                 }
@@ -359,7 +440,7 @@ __device__ __forceinline__ void walk(const fasc_flash_params &p, const Block &b,
             continue;
         }
         if constexpr (!NORMALIZED) {
-            maxima(s);
+            maxima(s, j);
         }
         if (STAGES == 1) {
             cp_async_wait<1>();
@@ -381,10 +462,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     const TileRange range = tile_range(p, b.row0);
 
     RowState rows[MT];
+    RowStatistics statistics[MT];
     float o[MT][4 * OUT_TILES], lse2[MT][2], inverse[MT][2];
 #pragma unroll
     for (int mt = 0; mt < MT; mt++) {
         softmax_start(rows[mt]);
+        statistics_start(statistics[mt]);
 #pragma unroll
         for (int i = 0; i < 4 * OUT_TILES; i++) {
             o[mt][i] = 0.0f;
@@ -413,7 +496,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         fill_scores(p, b, range.end * BLOCK_N, p.seqlen_k, hidden);
     }
 
-    walk<SCORES == FASC_SCORES_PROBS>(p, b, range, rows, o, lse2);
+    walk<SCORES == FASC_SCORES_PROBS>(p, b, range, rows, statistics, o, lse2);
 
     Block again = this_block(p); // so that nothing of it is kept during the walk
     again.q_tile = b.q_tile;
@@ -424,6 +507,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         for (int half = 0; half < 2; half++) {
             const int row = fragment_row(again, mt, half);
             const bool empty = rows[mt].max[half] == -INFINITY_F32;
+            if constexpr (STATISTICS) {
+                const fasc_row_totals totals =
+                    quad_totals(statistics[mt], half, rows[mt].max[half], rows[mt].sum[half]);
+                if (row < p.seqlen_q && (again.lane & 3) == 0) {
+                    store_totals(p.statistics, again.batch, again.head, row, totals, p.unit);
+                }
+            }
             if (row < p.seqlen_q && (again.lane & 3) == 0) {
                 if (p.lse) {
                     p.lse[again.batch * p.lse_stride[0] + again.head * p.lse_stride[1] +
@@ -444,7 +534,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         }
     }
     if constexpr (SCORES == FASC_SCORES_PROBS) {
-        walk<false>(p, b, range, rows, o, lse2);
+        walk<false>(p, b, range, rows, statistics, o, lse2);
     }
     if (WANT_OUT && (!EXTRAS || p.out)) {
         uint32_t spoilt[MT];

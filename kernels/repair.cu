@@ -1,7 +1,7 @@
 // repair.cu - rows of O that a matrix product spoilt. A product over all keys multiplies hidden
 // pairs too, with weight 0, and 0 * NaN or 0 * inf in V is NaN: rows that do not see that key must
 // not see its NaN. Rows whose output is finite are right; the others are worked out again, plainly,
-// over the keys that they see.
+// over the keys that they see. Pairs that dropout drops give nothing either, not even their NaN.
 //
 // A warp looks at ROWS rows of the whole problem, lanes along head_dim; blocks of 4 warps. Reads
 // `out` and `lse`.
@@ -9,6 +9,7 @@
 // Macros: ELEMENT (f16, bf16, f32): the dtype of q, k and v.
 
 #include "mask.cuh"
+#include "philox.h"
 #include "scores.cuh"
 
 constexpr int ROWS = 8, COLUMNS = 8; // columns of O a lane at a time
@@ -58,6 +59,14 @@ __device__ __noinline__ void repair_row(const fasc_attention_params &p, RowOf ro
             float score = masked_score(p.mask, keys, mask, j, logit(p, q, k + j * p.k.stride[2]));
             float weight =
                 lse == -INFINITY_F32 ? 0.0f : exp2_subnormal(fma_f32(score, LOG2_E, -lse2));
+            if (p.dropout) {
+                if (fasc_dropout_word(p.seed, p.dropout_offset,
+                                      (uint32_t)(row.b * p.heads_q + row.h), (uint32_t)row.i,
+                                      (uint32_t)j) < p.dropout_threshold) {
+                    continue;
+                }
+                weight *= p.keep_scale;
+            }
 #pragma unroll
             for (int i = 0; i < COLUMNS; i++) {
                 int64_t d = first + 32 * i;

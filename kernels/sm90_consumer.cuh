@@ -206,7 +206,7 @@ struct Consumer {
         }
         if (STATISTICS) {
             statistics_sum(statistics, s,
-                           visible(t, j, p.statistics.key_begin, p.statistics.key_end));
+                           visible(t, j, f.statistics.key_begin, f.statistics.key_end));
         }
         mask(t, j, s, -INFINITY_F32);
         if (SCORES == FASC_SCORES_MASKED) {
@@ -399,7 +399,8 @@ struct Consumer {
             lse2[half] = r.max[half] == -INFINITY_F32 ? 0.0f : log2_sum[half];
         }
         const int row = t.row0 + row0;
-        const uint32_t spoilt = MASK == FASC_MASK_BAND && f.banded ? spoilt_rows(o, lse2) : 0;
+        const bool leaves_out = MASK == FASC_MASK_BAND && (f.banded || DROPOUT);
+        const uint32_t spoilt = leaves_out ? spoilt_rows(o, lse2) : 0;
         scores.drain();
         store_out(f, t, row, o, scores.batch, lane);
         if (MASK == FASC_MASK_BAND) {
@@ -458,7 +459,7 @@ struct Consumer {
             store_statistics(f, t, t.row0 + row0, r, log2_sum, scale, lane);
         }
         if (STATISTICS) {
-            store_row_statistics(p.statistics, t, t.row0 + row0, f.seqlen_q, r, statistics, scale,
+            store_row_statistics(f.statistics, t, t.row0 + row0, f.seqlen_q, r, statistics, scale,
                                  lane);
         }
         if (WANT_OUT) {

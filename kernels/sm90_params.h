@@ -11,14 +11,6 @@ typedef struct fasc_tensor_map {
     uint64_t opaque[16];
 } __attribute__((aligned(64))) fasc_tensor_map;
 
-/* Statistics of rows, NULL = not wanted, in this order of strides: elements of batch, head, row. */
-typedef struct fasc_row_statistics_params {
-    float *entropy, *mean_distance, *row_sum;
-    int32_t *row_argmax;
-    int64_t stride[4][3];
-    int32_t key_begin, key_end; /* of row_sum */
-} fasc_row_statistics_params;
-
 /* Boxes, all with the 128-byte swizzle. Dimensions (column, row, head, batch):
  *   q 64 x BLOCK_M    k, v 64 x BLOCK_N
  * (column in panel, panel, row, head, batch), with the row's whole panels only:
@@ -32,7 +24,6 @@ typedef struct fasc_flash_sm90_params {
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
     int32_t pieces;        /* that a tile's keys are cut into: 1 but for logits alone */
     uint32_t nothing;      /* 0: see wait_for in softmax.cuh */
-    fasc_row_statistics_params statistics; /* with STATISTICS */
 } fasc_flash_sm90_params;
 
 /* How a block's tiles of scores leave (SCORE_STORE). */

@@ -10,10 +10,14 @@
 // S is float32, its rows padded to whole groups; P has any of f16, bf16, f32. Weights are
 // exp2(S log2 e - LSE log2 e) rather than a quotient: one rounding, also where they are subnormal.
 //
-// Macros: THREADS (multiple of 32), ROWS (more than 1 for THREADS = 32 alone), ITEMS, MASK (1:
-// there is a mask tensor).
+// Dropout leaves weights out of P for the second product, not out of probs; keep_scale is that
+// product's factor.
+//
+// Macros: THREADS (multiple of 32), ROWS (more than 1 for THREADS = 32 alone), ITEMS, EXTRAS (1:
+// there is a mask tensor, or dropout).
 
 #include "mask.cuh"
+#include "philox.h"
 #include "scores.cuh"
 
 // Numbers of keys: rows that fit in registers are short.
@@ -65,10 +69,10 @@ __device__ __forceinline__ void mask_group(const fasc_attention_params &p, const
     if (store && p.logits.data) {
         store_group<true>(p.logits, row.logits, j, row.seqlen, g);
     }
-    if (MASK || j < row.begin || j + GROUP > row.end) {
+    if (EXTRAS || j < row.begin || j + GROUP > row.end) {
 #pragma unroll
         for (int i = 0; i < GROUP; i++) {
-#if MASK
+#if EXTRAS
             g.x[i] = masked_score(p.mask, row.keys, row.mask, j + i, g.x[i]);
 #else
             g.x[i] = j + i < row.begin || j + i >= row.end ? -INFINITY_F32 : g.x[i];
@@ -77,6 +81,22 @@ __device__ __forceinline__ void mask_group(const fasc_attention_params &p, const
     }
     if (store && p.masked.data) {
         store_group<true>(p.masked, row.masked, j, row.seqlen, g);
+    }
+}
+
+// Leaves out what dropout drops of a group; a call of the generator gives two keys of this row.
+__device__ __forceinline__ void drop_group(const fasc_attention_params &p, const Row &row, Key j,
+                                           Group &g)
+{
+    const uint32_t i = (uint32_t)row.at.i, head = (uint32_t)(row.at.b * p.heads_q + row.at.h);
+#pragma unroll
+    for (int n = 0; n < GROUP; n += 2) {
+        uint32_t word[4];
+        fasc_philox(p.seed, (uint32_t)((j + n) / 2), (i >> 4) * 8 + (i & 7), head, p.dropout_offset,
+                    word);
+        const bool upper = i >> 3 & 1;
+        g.x[n] = (upper ? word[2] : word[0]) >= p.dropout_threshold ? g.x[n] : 0.0f;
+        g.x[n + 1] = (upper ? word[3] : word[1]) >= p.dropout_threshold ? g.x[n + 1] : 0.0f;
     }
 }
 
@@ -102,6 +122,9 @@ __device__ __forceinline__ void store_weights(const fasc_attention_params &p, co
         store_group<true>(p.probs, row.probs, j, row.seqlen, g);
     }
     if (p.weights.data) {
+        if (EXTRAS && p.dropout) {
+            drop_group(p, row, j, g);
+        }
         store_group<false>(p.weights, row.weights, j, row.seqlen, g);
     }
 }

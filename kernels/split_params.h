@@ -5,20 +5,29 @@
 
 #include "flash_params.h"
 
-/* Part s of row n (counted over batch, query heads and queries) has number n * splits + s. */
+/* Rows are counted over batch, query heads and queries; part s of row n has number
+ * n * splits + s. flash.scores is not used. */
 typedef struct fasc_split_params {
     fasc_flash_params flash;
-    float *parts;       /* head_dim numbers each */
-    float *sums;        /* two each: the largest score, and the sum of weights under it */
-    int32_t splits;     /* parts of a row */
-    int32_t tiles;      /* key tiles of a split */
-    int32_t begin, end; /* key tiles that some query sees */
+    float *parts;            /* head_dim numbers each */
+    fasc_row_totals *totals; /* of each part; max and sum alone without EXTRAS */
+    int32_t splits;          /* parts of a row */
+    int32_t tiles;           /* key tiles of a split */
+    int32_t begin, end;      /* key tiles that are walked over */
+    /* With EXTRAS: */
+    fasc_matrix_params logits, masked, probs; /* data NULL = not wanted */
+    float *scores; /* S of row n from n * scores_pitch on, for probs, in tiles walked over */
+    float *lse2;   /* of each row, in powers of two, for probs */
+    int64_t scores_pitch;
+    int32_t block_n;
 } fasc_split_params;
 
-/* Shared memory: Q and the stages of K and V; in the end two numbers and a row of the output for
- * each row and warp. */
-#define FASC_SPLIT_TILES_BYTES(head_dim, warps, stages)                                            \
-    (16 * (head_dim)*2 + 2 * (stages)*16 * (warps) * (head_dim)*2)
-#define FASC_SPLIT_ROOM_BYTES(head_dim, warps) ((warps)*16 * ((head_dim) + 4 + 2) * 4)
+/* Shared memory: Q, the stages of K and V, and with EXTRAS what is known of 16 rows; in the end
+ * totals and a row of the output for each row and warp. */
+#define FASC_SPLIT_ROW_BYTES 48
+#define FASC_SPLIT_TILES_BYTES(head_dim, warps, stages, extras)                                    \
+    (16 * (head_dim)*2 + 2 * (stages)*16 * (warps) * (head_dim)*2 +                                \
+     ((extras) ? 16 * FASC_SPLIT_ROW_BYTES : 0))
+#define FASC_SPLIT_ROOM_BYTES(head_dim, warps) ((warps)*16 * (((head_dim) + 4) * 4 + 24))
 
 #endif

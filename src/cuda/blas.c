@@ -150,7 +150,7 @@ static fasc_status product_pv(const state *s, const fasc_chunk_params *chunk)
                    .m = chunk->rows,
                    .n = problem->head_dim,
                    .k = problem->seqlen_k,
-                   .alpha = 1.0};
+                   .alpha = problem->dropout ? (double)problem->keep_scale : 1.0};
     heads a = {{w->data, w->stride[2], 1, 0}, 0, w->stride[1], 1, true, problem->dtype};
     heads b = heads_of(&s->v, problem->group), c = rows_from(heads_of(&s->out, 1), chunk);
     return multiply(s->call, chunk, g, &a, &b, &c);
@@ -332,9 +332,10 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
 const fasc_cuda_attention fasc_cuda_blas = {
     .name = "blas",
     .summary = "two cuBLAS products around a fused softmax",
-    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output; block_m: rows of S "
-                "at a time",
+    .supports = "f16, bf16, f32; any head_dim, strides and mask; every output; dropout; block_m: "
+                "rows of S at a time",
     .block_m = true,
+    .dropout = true,
     .outputs = FASC_WANT_ALL,
     .plan = fasc_blas_plan,
     .run = fasc_blas_run,

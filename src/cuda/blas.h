@@ -18,7 +18,7 @@ typedef struct fasc_blas_layout {
     const fasc_tensor *direct;
     bool hide;             /* direct is `masked` under a band */
     bool weights_in_probs; /* P for the second product is written straight into probs */
-    bool repair;           /* hidden pairs exist, so rows with a spoilt output are redone */
+    bool repair; /* hidden or dropped pairs exist, so rows with a spoilt output are redone */
     fasc_cuda_chunk chunk;
     int64_t s_pitch, p_pitch; /* elements */
     size_t lse;     /* (B, Hq, Nq), where rows may need repair and the caller wants no LSE */

@@ -100,7 +100,7 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
     l.s = place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
     l.weights_in_probs = args->out && args->probs && args->probs->dtype == problem->dtype &&
                          args->probs->stride[3] == 1 && fits(args->probs) &&
-                         heads_are_even(args->probs);
+                         heads_are_even(args->probs) && !problem->dropout;
     if (l.softmax.items > 0) { /* a row has left S for registers when its P is written */
         l.p = l.s;
         l.p_pitch = l.s_pitch * (int64_t)(sizeof(float) / size);
@@ -108,7 +108,7 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
         l.p = place(&l.bytes, (size_t)(held * l.p_pitch) * size);
     }
     l.statistics = place(&l.bytes, fasc_statistics_workspace(problem, held));
-    l.repair = args->out && (problem->banded || problem->mask_data);
+    l.repair = args->out && (problem->banded || problem->mask_data || problem->dropout);
     if (l.repair && !args->lse) {
         int64_t all_rows = problem->batch * problem->heads_q * problem->seqlen_q;
         l.lse = place(&l.bytes, (size_t)all_rows * sizeof(float));
@@ -167,8 +167,8 @@ fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_l
 {
     fasc_cuda_stage stage;
     const fasc_blas_softmax_config *c = &layout->softmax;
-    snprintf(stage.macros, sizeof stage.macros, "THREADS=%d ROWS=%d ITEMS=%d MASK=%d", c->threads,
-             c->rows, c->items, problem->mask_data != NULL);
+    snprintf(stage.macros, sizeof stage.macros, "THREADS=%d ROWS=%d ITEMS=%d EXTRAS=%d", c->threads,
+             c->rows, c->items, problem->mask_data || problem->dropout);
     stage.launch =
         (fasc_cuda_launch){.source = "kernels/softmax.cu",
                            .entry = "softmax_rows",

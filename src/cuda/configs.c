@@ -22,9 +22,9 @@
         COPY_TO(source, "f64"), COPY_TO(source, "i32"), COPY_TO(source, "i64"),                    \
         COPY_TO(source, "u8")
 #define SOFTMAX(threads, rows, items)                                                              \
-    {"kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=0", NULL},      \
+    {"kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " EXTRAS=0", NULL},    \
     {                                                                                              \
-        "kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " MASK=1", NULL     \
+        "kernels/softmax.cu", "THREADS=" threads " ROWS=" rows " ITEMS=" items " EXTRAS=1", NULL   \
     }
 
 /* clang-format off */
@@ -89,14 +89,6 @@ static int32_t sm80_count(void)
     return count;
 }
 
-/* What flash_split's planner can choose, for any GPU. */
-static bool split_config(int32_t i, fasc_cuda_config *config)
-{
-    config->source = "kernels/flash_split.cu";
-    config->arch = NULL;
-    return fasc_split_macros_at(i, config->macros, sizeof config->macros);
-}
-
 /* What flash_sm90's planner can choose, for Hopper alone. */
 static bool sm90_config(int32_t i, fasc_cuda_config *config)
 {
@@ -120,10 +112,10 @@ bool fasc_cuda_config_at(int32_t i, fasc_cuda_config *config)
         }
         config->first = config->last = 0;
         i -= sm80;
-        if (split_config(i, config)) {
+        if (fasc_split_config_at(i, config)) {
             return true;
         }
-        i -= FASC_SPLIT_CONFIGS;
+        i -= fasc_split_config_count();
         if (i < reducers) {
             fasc_reducer_config_at(i, config);
             return true;

@@ -121,6 +121,26 @@ static int32_t store_of(const fasc_tensor *t)
     return fasc_flash_vector_rows(t) ? FASC_STORE_VECTOR : FASC_STORE_SCALAR;
 }
 
+static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
+{
+    const fasc_attention_args *args = problem->args;
+    const fasc_tensor *to[] = {args->entropy, args->mean_distance, args->row_sum, args->row_argmax};
+    fasc_row_statistics_params p = {.key_begin = (int32_t)problem->k0,
+                                    .key_end = (int32_t)problem->k1};
+    void *data[4] = {NULL};
+    for (int i = 0; i < 4; i++) {
+        if (to[i]) {
+            strides_of(to[i], 3, p.stride[i]);
+            data[i] = to[i]->data;
+        }
+    }
+    p.entropy = data[0];
+    p.mean_distance = data[1];
+    p.row_sum = data[2];
+    p.row_argmax = data[3];
+    return p;
+}
+
 #define LOG2_E 1.4426950408889634f
 
 fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_flash_inputs *inputs,
@@ -148,7 +168,7 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
                                           problem->dropout_threshold, problem->keep_scale};
     }
     p.unit_log2 = fmaxf(p.unit * LOG2_E, FLT_MIN);
-    p.slack = pass->first && args->row_max ? 0.0f : 8.0f;
+    p.slack = pass->first && (args->row_max || args->row_argmax) ? 0.0f : 8.0f;
     if (problem->mask_data) {
         p.mask.data = (void *)(uintptr_t)problem->mask_data;
         p.mask.dtype = (int32_t)problem->mask_dtype;
@@ -181,6 +201,9 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
         p.row_max = (float *)(void *)args->row_max->data;
         strides_of(args->row_max, 3, p.row_max_stride);
     }
+    if (problem->wanted & FASC_FLASH_ROW_STATISTICS) {
+        p.statistics = statistics_of(problem);
+    }
     return p;
 }
 
@@ -201,11 +224,10 @@ static void add(fasc_attention_plan *plan, const char *text)
     snprintf(plan->config + used, sizeof plan->config - used, "%s", text);
 }
 
-void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan)
+void fasc_flash_describe_tensors(const fasc_problem *problem, fasc_attention_plan *plan)
 {
     const fasc_attention_args *args = problem->args;
     fasc_flash_copies copies = fasc_flash_copies_of(problem);
-    fasc_flash_pass pass;
     char text[64];
     snprintf(text, sizeof text, "; %s%s%scopied first", copies.q != FASC_FLASH_IN_PLACE ? "q " : "",
              copies.k != FASC_FLASH_IN_PLACE ? "k " : "",
@@ -216,6 +238,13 @@ void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan)
     if (args->out && args->out->dtype != FASC_F32 && !fasc_flash_vector_rows(args->out)) {
         add(plan, "; out stored by element");
     }
+}
+
+void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    fasc_flash_pass pass;
+    char text[64];
+    fasc_flash_describe_tensors(problem, plan);
     int32_t count = 0;
     for (; fasc_flash_pass_at(problem, count, &pass); count++) {
         if (pass.to && !fasc_flash_vector_rows(pass.to)) {

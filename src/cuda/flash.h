@@ -10,6 +10,10 @@
 /* Whether flash can serve the problem on any architecture; if not, `why` says so. */
 bool fasc_flash_can(const fasc_problem *problem, char *why, size_t room);
 
+/* Statistics of rows that flash kernels sum as scores pass by. */
+#define FASC_FLASH_ROW_STATISTICS                                                                  \
+    (FASC_WANT(ENTROPY) | FASC_WANT(MEAN_DISTANCE) | FASC_WANT(ROW_SUM) | FASC_WANT(ROW_ARGMAX))
+
 /* ---- launches ------------------------------------------------------------ */
 
 /* A launch stores one kind of scores; the first also gives out, lse and row_max. */
@@ -54,8 +58,9 @@ int32_t fasc_flash_section(const fasc_cuda_device *d, const fasc_problem *proble
 /* True when rows of t start at multiples of 16 bytes and lie without gaps. */
 bool fasc_flash_vector_rows(const fasc_tensor *t);
 
-/* Adds to plan->config what goes another way than the fastest: copies, stores by element, further
- * launches. */
+/* Adds to plan->config what goes another way than the fastest: copies and stores of q, k, v and out
+ * by element; the other also what that means for scores, and further launches. */
+void fasc_flash_describe_tensors(const fasc_problem *problem, fasc_attention_plan *plan);
 void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan);
 
 #endif

@@ -10,8 +10,16 @@
 
 #include "sm80_params.h"
 
-/* What a configuration has registers for. LEAN: out beside no scores or 16-bit logits. */
-enum { OUT_ALONE = 1, OUT_LOGITS = 2, LEAN = OUT_ALONE | OUT_LOGITS, EVERYTHING = 4 | LEAN };
+/* What a configuration has registers for. LEAN: out beside no scores or 16-bit logits; OTHERS:
+ * other scores, mask tensors, dropout. */
+enum {
+    OUT_ALONE = 1,
+    OUT_LOGITS = 2,
+    LEAN = OUT_ALONE | OUT_LOGITS,
+    OTHERS = 4,
+    STATISTICS = 8,
+    EVERYTHING = LEAN | OTHERS | STATISTICS
+};
 
 /* A head_dim takes the rows of the smallest head_dim that holds it, best first. Measured:
  * results/sm80_log.md. Rows that do not serve everything are for the compute capabilities
@@ -23,19 +31,40 @@ typedef struct sm80_config {
 
 static const sm80_config CONFIG[] = {
     {64, 128, 128, 2, 4, LEAN, 89, 90},       {64, 128, 64, 2, 4, EVERYTHING, 0, 0},
-    {96, 128, 64, 1, 4, EVERYTHING, 0, 0},    {128, 128, 64, 2, 4, OUT_LOGITS, 90, 90},
-    {128, 128, 64, 1, 4, OUT_LOGITS, 80, 89}, {128, 128, 64, 1, 4, OUT_ALONE, 80, 90},
-    {128, 128, 32, 2, 4, EVERYTHING, 0, 0},   {192, 64, 64, 1, 4, EVERYTHING, 0, 0},
-    {256, 64, 32, 1, 4, EVERYTHING, 0, 0},
+    {96, 128, 64, 1, 4, LEAN | OTHERS, 0, 0}, {96, 128, 32, 2, 4, STATISTICS, 0, 0},
+    {128, 128, 64, 2, 4, OUT_LOGITS, 90, 90}, {128, 128, 64, 1, 4, OUT_LOGITS, 80, 89},
+    {128, 128, 64, 1, 4, OUT_ALONE, 80, 90},  {128, 128, 32, 2, 4, EVERYTHING, 0, 0},
+    {192, 64, 64, 1, 4, EVERYTHING, 0, 0},    {256, 64, 32, 1, 4, EVERYTHING, 0, 0},
 };
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
 /* What of the kernel one launch needs: its macros beside the configuration's. */
 typedef struct sm80_use {
-    bool bf16, f32, want_out, extras;
+    bool bf16, f32, want_out, extras, statistics;
     int32_t scores;
 } sm80_use;
+
+static bool has_statistics(const fasc_problem *problem)
+{
+    return (problem->wanted & FASC_FLASH_ROW_STATISTICS) != 0;
+}
+
+/* The index-th launch; false past the last. Statistics beyond LSE and maximum come with out, in a
+ * launch without scores. */
+static bool pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass *pass)
+{
+    if (!has_statistics(problem)) {
+        return fasc_flash_pass_at(problem, index, pass);
+    }
+    if (index == 0) {
+        *pass = (fasc_flash_pass){FASC_SCORES_NONE, NULL, true};
+        return true;
+    }
+    const bool more = fasc_flash_pass_at(problem, index - 1, pass) && pass->to;
+    pass->first = false;
+    return more;
+}
 
 static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
 {
@@ -43,18 +72,20 @@ static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
                     .f32 = pass->to && pass->to->dtype == FASC_F32,
                     .want_out = pass->first && problem->args->out,
                     .extras = problem->mask_data || (problem->dropout && pass->first),
+                    .statistics = pass->first && has_statistics(problem),
                     .scores = pass->scores};
+    use.extras = use.extras || use.statistics;
     use.want_out = use.want_out || use.extras; /* which looks whether there is one */
     return use;
 }
 
 static bool serves(const sm80_config *c, const sm80_use *use)
 {
-    int32_t needs = EVERYTHING;
+    int32_t needs = use->statistics ? STATISTICS : LEAN | OTHERS;
     if (use->want_out && !use->extras && !use->f32) {
         needs = use->scores == FASC_SCORES_NONE     ? OUT_ALONE
                 : use->scores == FASC_SCORES_LOGITS ? OUT_LOGITS
-                                                    : EVERYTHING;
+                                                    : LEAN | OTHERS;
     }
     return (c->uses & needs) == needs;
 }
@@ -107,7 +138,9 @@ static const sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *
             used = list(why, used, room, c, " (for sm_%lld to sm_%lld)", c->first, c->last);
         } else if (!serves(c, use)) {
             used = list(why, used, room, c,
-                        c->uses == OUT_ALONE    ? " (out alone)"
+                        use->statistics         ? " (no statistics)"
+                        : c->uses == STATISTICS ? " (statistics)"
+                        : c->uses == OUT_ALONE  ? " (out alone)"
                         : c->uses == OUT_LOGITS ? " (out with 16-bit logits)"
                                                 : " (out with 16-bit logits or no scores)",
                         0, 0);
@@ -128,7 +161,7 @@ static const sm80_config *choose_at(const fasc_cuda_device *d, const fasc_proble
                                     int32_t index, char *why, size_t room)
 {
     fasc_flash_pass pass;
-    if (!fasc_flash_pass_at(problem, index, &pass)) {
+    if (!pass_at(problem, index, &pass)) {
         return NULL;
     }
     sm80_use use = use_of(problem, &pass);
@@ -148,7 +181,7 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
         return fasc_split_can(d, problem, why, room);
     }
     fasc_flash_pass pass;
-    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
+    for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
         if (!choose_at(d, problem, i, why, room)) {
             return false;
         }
@@ -173,6 +206,12 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     snprintf(plan->config, sizeof plan->config, "%dx%d tiles of head_dim %d, %d stages, %d warps",
              c->block_m, c->block_n, c->head_dim, c->stages, c->warps);
     fasc_flash_describe(problem, plan);
+    fasc_flash_pass second;
+    if (has_statistics(problem) && pass_at(problem, 1, &second)) {
+        const size_t used = strlen(plan->config);
+        snprintf(plan->config + used, sizeof plan->config - used,
+                 "; statistics in a launch of their own");
+    }
     return FASC_OK;
 }
 
@@ -180,9 +219,9 @@ static void macros_of(const sm80_config *c, const sm80_use *use, char *macros, s
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_M=%d BLOCK_N=%d STAGES=%d WARPS=%d SCORES=%d "
-             "SCORES_F32=%d WANT_OUT=%d EXTRAS=%d",
+             "SCORES_F32=%d WANT_OUT=%d EXTRAS=%d STATISTICS=%d",
              use->bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)use->scores,
-             use->f32, use->want_out, use->extras);
+             use->f32, use->want_out, use->extras, use->statistics);
 }
 
 bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros, size_t room)
@@ -196,12 +235,16 @@ bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros,
                  {FASC_SCORES_PROBS, true}};
     enum { STORES = sizeof STORE / sizeof *STORE };
     for (int row = 0; row < CONFIG_COUNT; row++) {
-        for (int n = 0; n < 6 * STORES; n++) {
+        for (int n = 0; n < 6 * STORES + 2; n++) {
             sm80_use use = {.bf16 = n / STORES % 2,
                             .f32 = STORE[n % STORES].f32,
                             .want_out = n / STORES / 2 != 1,
                             .extras = n / STORES / 2 == 2,
                             .scores = STORE[n % STORES].scores};
+            if (n >= 6 * STORES) {
+                use =
+                    (sm80_use){.bf16 = n % 2, .want_out = true, .extras = true, .statistics = true};
+            }
             if (serves(&CONFIG[row], &use) && i-- == 0) {
                 macros_of(&CONFIG[row], &use, macros, room);
                 *first = CONFIG[row].first;
@@ -236,7 +279,7 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
         return fasc_split_stage(d, problem, index, stage);
     }
     fasc_flash_pass pass;
-    if (!fasc_flash_pass_at(problem, index, &pass)) {
+    if (!pass_at(problem, index, &pass)) {
         return false;
     }
     stage->launch = launch_of(d, problem, &pass, stage->macros, sizeof stage->macros);
@@ -251,7 +294,7 @@ static fasc_status run(const fasc_cuda_call *call)
     fasc_flash_inputs inputs;
     fasc_flash_pass pass;
     fasc_status status = fasc_flash_prepare(call, &inputs);
-    for (int32_t i = 0; status == FASC_OK && fasc_flash_pass_at(call->problem, i, &pass); i++) {
+    for (int32_t i = 0; status == FASC_OK && pass_at(call->problem, i, &pass); i++) {
         char macros[192];
         fasc_cuda_launch launch = launch_of(call->d, call->problem, &pass, macros, sizeof macros);
         fasc_flash_params p = fasc_flash_params_of(call->problem, &inputs, &pass);
@@ -272,13 +315,13 @@ const fasc_cuda_attention fasc_cuda_flash_sm80 = {
     .arch = "sm_80",
     .summary = "tiled online softmax on mma.sync, scores stored in the same pass",
     .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides and mask (what it "
-                "adds counts as -2e38 at least); dropout; out, lse, row_max, logits, masked, probs",
+                "adds counts as -2e38 at least); every output; dropout; keys in splits",
     .block_m = true,
     .block_n = true,
     .stages = true,
     .warps = true,
     .splits = true,
-    .outputs = FASC_WANT_FORWARD,
+    .outputs = FASC_WANT_FORWARD | FASC_FLASH_ROW_STATISTICS,
     .passes = true,
     .dropout = true,
     .prefers = prefers,

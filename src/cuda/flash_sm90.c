@@ -112,13 +112,10 @@ bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
 
 /* ---- choosing ------------------------------------------------------------ */
 
-#define ROW_STATISTICS                                                                             \
-    (FASC_WANT(ENTROPY) | FASC_WANT(MEAN_DISTANCE) | FASC_WANT(ROW_SUM) | FASC_WANT(ROW_ARGMAX))
-
 /* Statistics beyond LSE and maximum, and dropout, come with O in a launch without scores. */
 static bool is_special(const fasc_problem *problem)
 {
-    return (problem->wanted & ROW_STATISTICS) != 0 || problem->dropout;
+    return (problem->wanted & FASC_FLASH_ROW_STATISTICS) != 0 || problem->dropout;
 }
 
 /* The index-th launch; false past the last. */
@@ -397,27 +394,6 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     return true;
 }
 
-/* Where the statistics of rows go. */
-static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
-{
-    const fasc_attention_args *args = problem->args;
-    const fasc_tensor *to[] = {args->entropy, args->mean_distance, args->row_sum, args->row_argmax};
-    fasc_row_statistics_params p = {.key_begin = (int32_t)problem->k0,
-                                    .key_end = (int32_t)problem->k1};
-    void *data[4] = {NULL};
-    for (int i = 0; i < 4; i++) {
-        for (int n = 0; to[i] && n < 3; n++) {
-            p.stride[i][n] = to[i]->shape[n] > 1 ? to[i]->stride[n] : 0;
-        }
-        data[i] = to[i] ? to[i]->data : NULL;
-    }
-    p.entropy = data[0];
-    p.mean_distance = data[1];
-    p.row_sum = data[2];
-    p.row_argmax = data[3];
-    return p;
-}
-
 static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *c,
                            const fasc_flash_inputs *inputs, const fasc_flash_pass *pass,
                            fasc_flash_sm90_params *p)
@@ -467,9 +443,6 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     p.tiles_m = (int32_t)tiles_m(problem, c);
     p.pieces = pieces_of(call->d, problem, c, pass);
     p.tiles = (int32_t)tiles_of(problem, c) * p.pieces;
-    if (pass->first && is_special(problem)) {
-        p.statistics = statistics_of(problem);
-    }
     fasc_status status = maps_of(problem, c, inputs, pass, &p);
     if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
         p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
@@ -505,7 +478,7 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .block_n = true,
     .stages = true,
     .warps = true,
-    .outputs = FASC_WANT_FORWARD | ROW_STATISTICS,
+    .outputs = FASC_WANT_FORWARD | FASC_FLASH_ROW_STATISTICS,
     .dropout = true,
     .passes = true,
     .can = can,

@@ -3,48 +3,85 @@
 #include "cuda/flash_split.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cuda/flash.h"
 
 #include "split_params.h"
 
-enum { ROWS = 16, MOST_SPLITS = 256, LEAST_TILES = 4 /* of a split */, JOIN_ROWS = 4 };
+enum { ROWS = 16, MOST_SPLITS = 256, LEAST_TILES = 4 /* of a split */, KEYS_AT_A_TIME = 1024 };
 
-/* The first row that holds the head_dim and fits. */
+/* Of those that hold the head_dim, the first that fits. */
 typedef struct split_config {
     int32_t head_dim, warps, stages; /* the kernel's macros */
 } split_config;
 
-static const split_config CONFIG[] = {{64, 4, 4}, {128, 4, 3}, {128, 4, 2}};
+static const split_config CONFIG[] = {
+    {64, 4, 4}, {128, 4, 3}, {128, 4, 2}, {256, 2, 3}, {256, 2, 2},
+};
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
-_Static_assert(FASC_SPLIT_CONFIGS == 2 * CONFIG_COUNT, "each in f16 and bf16");
 
-static size_t smem_bytes(const split_config *c)
+static size_t smem_bytes(const split_config *c, bool extras)
 {
-    size_t tiles = FASC_SPLIT_TILES_BYTES((size_t)c->head_dim, (size_t)c->warps, (size_t)c->stages);
+    size_t tiles =
+        FASC_SPLIT_TILES_BYTES((size_t)c->head_dim, (size_t)c->warps, (size_t)c->stages, extras);
     size_t room = FASC_SPLIT_ROOM_BYTES((size_t)c->head_dim, (size_t)c->warps);
     return tiles > room ? tiles : room;
 }
 
-static const split_config *choose(const fasc_cuda_device *d, const fasc_problem *problem)
+static bool matches(const split_config *c, const fasc_kernel_config *wanted)
 {
+    return (!wanted->block_m || wanted->block_m == ROWS) &&
+           (!wanted->block_n || wanted->block_n == 16 * c->warps) &&
+           (!wanted->stages || wanted->stages == c->stages) &&
+           (!wanted->warps || wanted->warps == c->warps);
+}
+
+/* Anything beyond out, lse and row_max takes the kernel's other variant. */
+static bool has_extras(const fasc_problem *problem)
+{
+    return problem->mask_data || problem->dropout ||
+           problem->wanted & ~(FASC_WANT(OUT) | FASC_WANT(LSE) | FASC_WANT(ROW_MAX));
+}
+
+/* NULL with the reason. */
+static const split_config *choose(const fasc_cuda_device *d, const fasc_problem *problem, char *why,
+                                  size_t room)
+{
+    int32_t head_dim = 0;
+    size_t used = (size_t)snprintf(
+        why, room, "has these block_m x block_n, stages, warps when keys are split:");
     for (int i = 0; i < CONFIG_COUNT; i++) {
-        if (CONFIG[i].head_dim >= problem->head_dim &&
-            (int64_t)smem_bytes(&CONFIG[i]) <= d->smem_per_block) {
-            return &CONFIG[i];
+        const split_config *c = &CONFIG[i];
+        if (c->head_dim < problem->head_dim || (head_dim && c->head_dim != head_dim)) {
+            continue;
         }
+        head_dim = c->head_dim;
+        bool fits = (int64_t)smem_bytes(c, has_extras(problem)) <= d->smem_per_block;
+        if (fits && matches(c, &problem->args->kernel)) {
+            return c;
+        }
+        used += used < room ? (size_t)snprintf(why + used, room - used, " %dx%d,%d,%d%s", ROWS,
+                                               16 * c->warps, c->stages, c->warps,
+                                               fits ? "" : " (too much shared memory)")
+                            : 0;
     }
     return NULL;
 }
 
 /* ---- the split ----------------------------------------------------------- */
 
-/* Key tiles [*begin, *end) that some query sees. */
-static void seen_tiles(const fasc_problem *problem, const split_config *c, int64_t *begin,
-                       int64_t *end)
+/* Key tiles [*begin, *end) that are walked over: those that some query sees; for logits all. */
+static void walked_tiles(const fasc_problem *problem, const split_config *c, int64_t *begin,
+                         int64_t *end)
 {
     const int64_t block_n = 16 * c->warps;
+    if (problem->args->logits) {
+        *begin = 0;
+        *end = (problem->seqlen_k + block_n - 1) / block_n;
+        return;
+    }
     int64_t first, last, none;
     fasc_visible_range(problem, 0, &first, &none);
     fasc_visible_range(problem, problem->seqlen_q - 1, &none, &last);
@@ -90,33 +127,23 @@ static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem
 
 bool fasc_split_can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
 {
-    if (problem->wanted & ~(FASC_WANT(OUT) | FASC_WANT(LSE) | FASC_WANT(ROW_MAX))) {
-        snprintf(why, room, "gives out, lse and row_max alone when keys are split");
-    } else if (problem->dropout) {
-        snprintf(why, room, "has no dropout when keys are split");
-    } else if (!choose(d, problem)) {
-        snprintf(why, room, "splits keys for a head_dim up to 128, not %lld",
-                 (long long)problem->head_dim);
-    } else {
-        return true;
-    }
-    return false;
+    return choose(d, problem, why, room) != NULL;
 }
 
 int32_t fasc_split_count(const fasc_cuda_device *d, const fasc_problem *problem)
 {
     const fasc_kernel_config *wanted = &problem->args->kernel;
-    char why[96];
-    const split_config *c = choose(d, problem);
+    char why[8];
+    const split_config *c = choose(d, problem, why, sizeof why);
     int64_t begin = 0, end = wanted->splits;
     if (c) {
-        seen_tiles(problem, c, &begin, &end);
+        walked_tiles(problem, c, &begin, &end);
     }
     if (wanted->splits > 0) { /* no more than there are tiles */
         return wanted->splits < end - begin ? wanted->splits : (int32_t)(end - begin);
     }
-    if (wanted->block_m || wanted->block_n || wanted->stages || wanted->warps ||
-        !fasc_split_can(d, problem, why, sizeof why)) {
+    if (wanted->block_m || wanted->block_n || wanted->stages || wanted->warps || !c ||
+        problem->wanted == 0) {
         return 1;
     }
     int64_t rows = problem->batch * problem->heads_q * ((problem->seqlen_q + 63) / 64);
@@ -129,99 +156,178 @@ int32_t fasc_split_count(const fasc_cuda_device *d, const fasc_problem *problem)
 
 /* ---- launches ------------------------------------------------------------ */
 
-/* The split's workspace: copies of inputs, parts, sums. */
+static int64_t rows_of(const fasc_problem *problem)
+{
+    return problem->batch * problem->heads_q * problem->seqlen_q;
+}
+
+/* Scores are finished when all splits are done: P, and what of `masked` no split walks over. */
+static bool has_scores_to_finish(const fasc_problem *problem)
+{
+    return problem->args->probs || (problem->args->masked && !problem->args->logits);
+}
+
+static int64_t scores_pitch(const fasc_problem *problem)
+{
+    return (problem->seqlen_k + 3) / 4 * 4;
+}
+
+/* The split's workspace: copies of inputs, parts, totals; for probs S and LSE. */
 typedef struct places {
-    size_t parts, sums, bytes;
+    size_t parts, totals, scores, lse2, bytes;
 } places;
+
+static size_t place(size_t *bytes, size_t wanted)
+{
+    size_t at = *bytes;
+    *bytes += fasc_cuda_aligned(wanted);
+    return at;
+}
 
 static places places_of(const fasc_problem *problem, int32_t splits)
 {
-    size_t rows = (size_t)(problem->batch * problem->heads_q * problem->seqlen_q);
-    size_t numbers = rows * (size_t)splits;
-    places at = {.parts = fasc_cuda_aligned(fasc_flash_copies_of(problem).bytes)};
-    at.sums = at.parts + fasc_cuda_aligned(numbers * (size_t)problem->head_dim * sizeof(float));
-    at.bytes = at.sums + numbers * 2 * sizeof(float);
+    const size_t rows = (size_t)rows_of(problem), numbers = rows * (size_t)splits;
+    const size_t probs = problem->args->probs ? rows : 0;
+    places at = {.bytes = fasc_cuda_aligned(fasc_flash_copies_of(problem).bytes)};
+    at.parts = place(&at.bytes,
+                     problem->args->out ? numbers * (size_t)problem->head_dim * sizeof(float) : 0);
+    at.totals = place(&at.bytes, numbers * sizeof(fasc_row_totals));
+    at.scores = place(&at.bytes, probs * (size_t)scores_pitch(problem) * sizeof(float));
+    at.lse2 = place(&at.bytes, probs * sizeof(float));
     return at;
 }
 
 fasc_status fasc_split_plan(fasc_cuda_device *d, const fasc_problem *problem,
                             fasc_attention_plan *plan)
 {
-    const split_config *c = choose(d, problem);
+    char why[8];
+    const split_config *c = choose(d, problem, why, sizeof why);
     plan->splits = fasc_split_count(d, problem);
     plan->block_m = ROWS;
     plan->block_n = 16 * c->warps;
     plan->stages = c->stages;
     plan->warps = c->warps;
     plan->threads = c->warps * 32;
-    plan->workspace_bytes =
-        (int64_t)fasc_cuda_aligned(places_of(problem, plan->splits).bytes) + FASC_CUDA_ALIGN;
+    plan->workspace_bytes = (int64_t)places_of(problem, plan->splits).bytes + FASC_CUDA_ALIGN;
     snprintf(plan->config, sizeof plan->config,
              "keys in %d splits, heads of a group together; %dx%d tiles of head_dim %d, %d stages, "
-             "%d warps",
-             plan->splits, plan->block_m, plan->block_n, c->head_dim, c->stages, c->warps);
-    fasc_flash_describe(problem, plan);
+             "%d warps%s",
+             plan->splits, plan->block_m, plan->block_n, c->head_dim, c->stages, c->warps,
+             problem->args->probs ? "; probs from S in float32" : "");
+    fasc_flash_describe_tensors(problem, plan);
     return FASC_OK;
 }
 
-static void macros_of(const split_config *c, bool bf16, char *macros, size_t room)
+static void macros_of(const split_config *c, bool bf16, bool extras, char *macros, size_t room)
 {
-    snprintf(macros, room, "FASC_BF16=%d HEAD_DIM=%d WARPS=%d STAGES=%d", bf16, c->head_dim,
-             c->warps, c->stages);
+    snprintf(macros, room, "FASC_BF16=%d HEAD_DIM=%d WARPS=%d STAGES=%d EXTRAS=%d", bf16,
+             c->head_dim, c->warps, c->stages, extras);
 }
 
-bool fasc_split_macros_at(int32_t i, char *macros, size_t room)
+static void join_macros(bool bf16, bool extras, char *macros, size_t room)
 {
-    if (i < 0 || i >= FASC_SPLIT_CONFIGS) {
+    snprintf(macros, room, "FASC_BF16=%d EXTRAS=%d", bf16, extras);
+}
+
+static const char *const SPLIT = "kernels/flash_split.cu", *const JOIN = "kernels/split_join.cu";
+
+int32_t fasc_split_config_count(void)
+{
+    return 4 * (CONFIG_COUNT + 1);
+}
+
+bool fasc_split_config_at(int32_t i, fasc_cuda_config *config)
+{
+    const bool bf16 = i % 2, extras = i / 2 % 2;
+    if (i < 0 || i >= fasc_split_config_count()) {
         return false;
     }
-    macros_of(&CONFIG[i / 2], i % 2, macros, room);
+    *config = (fasc_cuda_config){.source = i < 4 * CONFIG_COUNT ? SPLIT : JOIN};
+    if (config->source == SPLIT) {
+        macros_of(&CONFIG[i / 4], bf16, extras, config->macros, sizeof config->macros);
+    } else {
+        join_macros(bf16, extras, config->macros, sizeof config->macros);
+    }
     return true;
 }
 
+/* The parts, the joining of rows, the finishing of scores. */
 bool fasc_split_stage(const fasc_cuda_device *d, const fasc_problem *problem, int32_t index,
                       fasc_cuda_stage *stage)
 {
-    const split_config *c = choose(d, problem);
-    int64_t rows = problem->batch * problem->heads_q * problem->seqlen_q;
-    macros_of(c, problem->dtype == FASC_BF16, stage->macros, sizeof stage->macros);
-    stage->launch = (fasc_cuda_launch){.source = "kernels/flash_split.cu",
-                                       .macros = stage->macros,
-                                       .entry = "fasc_flash_split",
-                                       .blocks = blocks_of(problem) * fasc_split_count(d, problem),
-                                       .threads = c->warps * 32,
-                                       .smem = smem_bytes(c)};
-    if (index == 1) {
-        stage->launch.entry = "fasc_flash_join";
-        stage->launch.blocks = (rows + JOIN_ROWS - 1) / JOIN_ROWS;
-        stage->launch.threads = 32 * JOIN_ROWS;
-        stage->launch.smem = 0;
+    char why[8];
+    const split_config *c = choose(d, problem, why, sizeof why);
+    const bool bf16 = problem->dtype == FASC_BF16, extras = has_extras(problem);
+    const int64_t pieces = (problem->seqlen_k + KEYS_AT_A_TIME - 1) / KEYS_AT_A_TIME;
+    if (index == 0) {
+        macros_of(c, bf16, extras, stage->macros, sizeof stage->macros);
+        stage->launch =
+            (fasc_cuda_launch){.source = SPLIT,
+                               .entry = "fasc_flash_split",
+                               .blocks = blocks_of(problem) * fasc_split_count(d, problem),
+                               .threads = c->warps * 32,
+                               .smem = smem_bytes(c, extras)};
+    } else {
+        join_macros(bf16, extras, stage->macros, sizeof stage->macros);
+        stage->launch = (fasc_cuda_launch){.source = JOIN,
+                                           .entry = index == 1 ? "split_join" : "split_scores",
+                                           .blocks = rows_of(problem) * (index == 1 ? 1 : pieces),
+                                           .threads = 128};
     }
-    return index < 2;
+    stage->launch.macros = stage->macros;
+    return index < (has_scores_to_finish(problem) ? 3 : 2);
+}
+
+/* A kind of scores as kernels store it. */
+static fasc_matrix_params matrix_of(const fasc_tensor *t)
+{
+    fasc_matrix_params m = {.data = NULL};
+    if (t) {
+        m.data = t->data;
+        m.dtype = (int32_t)t->dtype;
+        memcpy(m.stride, t->stride, sizeof m.stride);
+    }
+    return m;
+}
+
+static fasc_split_params params_of(const fasc_cuda_call *call, const split_config *c,
+                                   const fasc_flash_inputs *inputs)
+{
+    const fasc_problem *problem = call->problem;
+    const fasc_attention_args *args = problem->args;
+    const fasc_flash_pass pass = {FASC_SCORES_NONE, NULL, true};
+    const int32_t splits = call->plan->splits;
+    const places at = places_of(problem, splits);
+    int64_t begin, end;
+    walked_tiles(problem, c, &begin, &end);
+    fasc_split_params p = {.flash = fasc_flash_params_of(problem, inputs, &pass),
+                           .parts = (float *)(void *)(call->workspace + at.parts),
+                           .totals = (fasc_row_totals *)(void *)(call->workspace + at.totals),
+                           .splits = splits,
+                           .tiles = (int32_t)((end - begin + splits - 1) / splits),
+                           .begin = (int32_t)begin,
+                           .end = (int32_t)end,
+                           .logits = matrix_of(args->logits),
+                           .masked = matrix_of(args->masked),
+                           .probs = matrix_of(args->probs),
+                           .scores_pitch = scores_pitch(problem),
+                           .block_n = 16 * c->warps};
+    if (args->probs) {
+        p.scores = (float *)(void *)(call->workspace + at.scores);
+        p.lse2 = (float *)(void *)(call->workspace + at.lse2);
+    }
+    return p;
 }
 
 fasc_status fasc_split_run(const fasc_cuda_call *call)
 {
-    const fasc_problem *problem = call->problem;
-    const split_config *c = choose(call->d, problem);
-    const int32_t splits = call->plan->splits;
-    const places at = places_of(problem, splits);
-    int64_t begin, end;
-    seen_tiles(problem, c, &begin, &end);
+    char why[8];
     fasc_flash_inputs inputs;
-    fasc_flash_pass pass;
-    fasc_flash_pass_at(problem, 0, &pass);
     fasc_status status = fasc_flash_prepare(call, &inputs);
-    fasc_split_params p = {.flash = fasc_flash_params_of(problem, &inputs, &pass),
-                           .parts = (float *)(void *)(call->workspace + at.parts),
-                           .sums = (float *)(void *)(call->workspace + at.sums),
-                           .splits = splits,
-                           .tiles = (int32_t)((end - begin + splits - 1) / splits),
-                           .begin = (int32_t)begin,
-                           .end = (int32_t)end};
-    for (int32_t i = 0; status == FASC_OK && i < 2; i++) {
-        fasc_cuda_stage stage;
-        fasc_split_stage(call->d, problem, i, &stage);
+    fasc_split_params p = params_of(call, choose(call->d, call->problem, why, sizeof why), &inputs);
+    fasc_cuda_stage stage;
+    for (int32_t i = 0; status == FASC_OK && fasc_split_stage(call->d, call->problem, i, &stage);
+         i++) {
         status = fasc_cuda_run_kernel(call->d, call->stream, &stage.launch, &p);
     }
     return status;

@@ -3,6 +3,7 @@
 #define FASC_CUDA_FLASH_SPLIT_H
 
 #include "cuda/attention.h"
+#include "cuda/configs.h"
 
 /* Parts that the problem's keys are best split into; 1 = it is better served without, or not served
  * here. What args->kernel.splits asks for, if it does. */
@@ -18,8 +19,8 @@ fasc_status fasc_split_run(const fasc_cuda_call *call);
 bool fasc_split_stage(const fasc_cuda_device *d, const fasc_problem *problem, int32_t index,
                       fasc_cuda_stage *stage);
 
-/* The macros of the i-th configuration that ships; false past the last. */
-enum { FASC_SPLIT_CONFIGS = 6 };
-bool fasc_split_macros_at(int32_t i, char *macros, size_t room);
+/* The i-th configuration that ships; false past the last. */
+bool fasc_split_config_at(int32_t i, fasc_cuda_config *config);
+int32_t fasc_split_config_count(void);
 
 #endif

@@ -7,6 +7,8 @@ local support = require "support"
 local on_gpu = gpu.tests(it, pending)
 
 local WANT = {"out", "lse", "row_max"}
+local ROWS = {"out", "lse", "row_max", "entropy", "mean_distance", "row_sum", "row_argmax"}
+local SCORES = {"out", "logits", "masked", "probs"}
 
 -- {B, Hq, Hk, Nq, Nk, D}, options
 local PROBLEMS = {
@@ -15,6 +17,9 @@ local PROBLEMS = {
     {{1, 2, 2, 33, 260, 40}, {window = {50, 10}}},
     {{1, 4, 2, 70, 65, 104}, {causal = true}}, -- the first queries see no key
     {{1, 2, 1, 5, 129, 128}, {sm_scale = -0.3}},
+    {{1, 4, 1, 2, 400, 256}, {}},
+    {{1, 2, 2, 17, 330, 192}, {window = {20, 0}}}, -- most splits see nothing
+    {{2, 2, 1, 3, 200, 64}, {sm_scale = 0}}, -- all scores are the same
 }
 
 local function inputs(sizes, dtype)
@@ -24,8 +29,8 @@ local function inputs(sizes, dtype)
         support.randn({b, hk, nk, d}, {dtype = dtype, seed = 3})
 end
 
-local function options(given, splits)
-    local opts = {want = WANT, kernel = {name = "flash", arch = "sm_80", splits = splits}}
+local function options(given, splits, want)
+    local opts = {want = want or WANT, kernel = {name = "flash", arch = "sm_80", splits = splits}}
     for name, value in pairs(given) do
         opts[name] = value
     end
@@ -42,6 +47,54 @@ describe("split keys", function()
                     assert(check.ok, ("%s %s, %d splits\n%s"):format(
                         table.concat(problem[1], "x"), dtype, splits, tostring(check)))
                 end
+            end
+        end
+    end)
+
+    local function agree(want, more)
+        for n, problem in ipairs(PROBLEMS) do
+            local q, k, v = inputs(problem[1], n % 2 == 0 and "f16" or "bf16")
+            local opts = options(problem[2], 2 + n % 4, want)
+            for name, value in pairs(more or {}) do
+                opts[name] = value
+            end
+            local check = fasc.check(q, k, v, opts)
+            assert(check.ok, ("%s, %s\n%s"):format(
+                table.concat(problem[1], "x"), table.concat(want, " "), tostring(check)))
+        end
+    end
+
+    on_gpu("give statistics of rows", function()
+        agree(ROWS)
+        agree({"entropy"})
+        agree({"row_sum", "row_argmax"}, {key_range = {7, 60}})
+    end)
+
+    on_gpu("give scores of every kind, alone and together", function()
+        agree(SCORES)
+        agree({"logits"})
+        agree({"masked"})
+        agree({"probs"}, {scores_dtype = "f32"})
+        agree({"masked", "probs", "entropy", "out"}, {scores_dtype = "f32"})
+    end)
+
+    on_gpu("drop weights", function()
+        agree({"out", "lse", "entropy", "probs"}, {dropout_p = 0.3, seed = 5})
+    end)
+
+    on_gpu("lend their LSE to the passes after them", function()
+        agree({"out", "col_sum_probs", "diag_sum_probs", "max_logit"})
+        agree({"topk_values", "topk_indices", "lse"}, {topk = 4})
+    end)
+
+    on_gpu("take a mask tensor, with every output", function()
+        local q, k, v = inputs({2, 4, 2, 3, 300, 64}, "f16")
+        local hidden = support.rand({3, 300}, {seed = 4, low = 0, high = 3}):to("u8")
+        local added = support.randn({3, 300}, {seed = 5})
+        for _, mask in ipairs {hidden, added} do
+            for _, want in ipairs {ROWS, SCORES} do
+                local check = fasc.check(q, k, v, options({attn_mask = mask}, 4, want))
+                assert(check.ok, tostring(check))
             end
         end
     end)
@@ -74,11 +127,16 @@ describe("split keys", function()
         assert(check.ok, tostring(check))
     end)
 
-    on_gpu("refuse outputs that they do not give", function()
-        local q, k, v = inputs({1, 1, 1, 1, 300, 64}, "f16")
-        local ok, err = pcall(fasc.attention, q, k, v,
-            {want = {"probs"}, kernel = {name = "flash", splits = 2}})
+    on_gpu("honour the settings that are asked for, or say which there are", function()
+        local q, k, v = inputs({1, 1, 1, 1, 300, 128}, "f16")
+        local kernel = {name = "flash", arch = "sm_80", splits = 2, stages = 2}
+        local r = fasc.attention(q, k, v, {kernel = kernel})
+        assert.equal(2, r.plan.splits)
+        assert.equal(2, r.plan.stages)
+        kernel.stages = 9
+        local ok, err = pcall(fasc.attention, q, k, v, {kernel = kernel})
         assert.is_false(ok)
-        assert.matches("out, lse and row_max alone when keys are split", err.message, 1, true)
+        assert.matches("has these block_m x block_n, stages, warps when keys are split: 16x64,3,4",
+            err.message, 1, true)
     end)
 end)
