@@ -175,7 +175,7 @@ __device__ __forceinline__ Key place_of(int thread, int i)
 }
 
 // Half of the warps that a multiprocessor holds; where a thread has more in its registers, fewer.
-constexpr int BLOCKS = (ITEMS == 1 || ITEMS == 2) && !MASK ? 1024 / (THREADS * ROWS) : 1;
+constexpr int BLOCKS = (ITEMS == 1 || ITEMS == 2) && !EXTRAS ? 1024 / (THREADS * ROWS) : 1;
 
 extern "C" __global__ void __launch_bounds__(THREADS *ROWS, BLOCKS)
     softmax_rows(const __grid_constant__ fasc_attention_params p)
