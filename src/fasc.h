@@ -554,8 +554,11 @@ typedef struct fasc_timing_options {
     double warmup_seconds; /* 0 = 0.05 */
     double max_seconds;    /* stop sampling after this long; 0 = 2 */
     double target_rse;     /* stop when the median's relative standard error is below; 0 = 0.005 */
-    double rest_seconds;   /* a device that holds its clock down rests this long, and the samples
-                              since it was last asked are taken again; 0 = they are kept */
+    double rest_seconds;   /* a device that tells its clock and power (a GPU) rests this long before
+                              the first sample and after each 30 ms of sampling, so that it never
+                              meets its power limit; and when it says that it holds its clock down,
+                              where the samples since it was last asked are taken again. 0 = no
+                              rests, they are kept */
     uint8_t *marks;        /* NULL, or room for capacity: each sample's sum of fasc_throttle */
 } fasc_timing_options;
 

@@ -24,6 +24,12 @@
 /* Between two readings of the device's clock and power, which take it a while. */
 #define WATCH_SECONDS 0.01
 
+/* A GPU under full load meets its power limit after 40 to 100 ms of it, runs slower from then on,
+ * and tells of it some 60 ms late (results/timing_log.md). So where it shall rest, it works for no
+ * longer than this at a time, and samples begin so long after it has woken. */
+#define BURST_SECONDS 0.03
+#define WAKE_SECONDS  0.002
+
 /* ---- operations ------------------------------------------------------------ */
 
 static fasc_status attention_work(void *args)
@@ -158,7 +164,8 @@ typedef struct run {
     fasc_device *device;
     turns turns;
     bool cold;
-    uint64_t graph; /* this run's number, or 0 */
+    uint64_t graph;   /* this run's number, or 0 */
+    double burst_end; /* when the device is to rest; INFINITY where it need not */
     watch watch;
 } run;
 
@@ -239,12 +246,35 @@ static fasc_status choose_batch(run *r, double seconds, int32_t *batch)
 }
 
 /* Waits, but not past a request to cancel. */
-static void rest(double seconds)
+static void wait_for(double seconds)
 {
     const struct timespec moment = {.tv_nsec = 5000000};
     for (double end = now() + seconds; now() < end && !fasc_cancel_requested();) {
         nanosleep(&moment, NULL);
     }
+}
+
+/* Is it a device whose speed depends on what it did before? Those that tell their state. */
+static bool needs_rest(const run *r, const fasc_timing_options *o)
+{
+    fasc_device_state state = {.size = sizeof state};
+    return o->rest_seconds > 0 && r->device->backend->state &&
+           r->device->backend->state(r->device, &state) == FASC_OK;
+}
+
+/* The device rests and wakes. Samples that outlast a burst are taken one after the other. */
+static fasc_status rest(run *r, const fasc_timing_options *o, int32_t batch)
+{
+    wait_for(o->rest_seconds);
+    double start = now();
+    fasc_sample woken = {0};
+    fasc_status status;
+    do {
+        status = sample(r, batch, &woken);
+    } while (!status && now() - start < WAKE_SECONDS);
+    r->burst_end = woken.seconds * batch > BURST_SECONDS ? INFINITY : now() + BURST_SECONDS;
+    r->watch.next = now() + WATCH_SECONDS;
+    return status;
 }
 
 /* A reading speaks for the samples since the one before it. */
@@ -286,29 +316,41 @@ static bool must_repeat(const watch *w, const fasc_timing_options *o, const fasc
 static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, double *kept,
                                 double *host, int32_t *count, fasc_stop *stop)
 {
+    const fasc_timing_options *o = &stopping->options;
+    fasc_status status = needs_rest(r, o) ? rest(r, o, batch) : FASC_OK;
     double start = now();
     int32_t before = 0; /* samples at the last reading */
     *stop = FASC_STOP_NO;
-    for (*count = 0; *stop == FASC_STOP_NO;) {
+    for (*count = 0; !status && *stop == FASC_STOP_NO;) {
+        if (*count > 0 && now() >= r->burst_end) {
+            if (now() - start + o->rest_seconds > o->max_seconds) {
+                *stop = FASC_STOP_LIMIT;
+                break;
+            }
+            if ((status = rest(r, o, batch))) {
+                return status;
+            }
+        }
         bool first = *count == 0; /* also after a rest that spared none */
         fasc_sample taken = {.watch = !r->watch.silent && (first || now() >= r->watch.next)};
-        fasc_status status = sample(r, batch, &taken);
-        if (status) {
+        if ((status = sample(r, batch, &taken))) {
             return status;
         }
         kept[*count] = taken.seconds;
         host[*count] = taken.host_seconds;
         ++*count;
         note_state(&r->watch, &taken, *count);
-        if (must_repeat(&r->watch, &stopping->options, &taken, now() - start)) {
+        if (must_repeat(&r->watch, o, &taken, now() - start)) {
             discard(&r->watch, &taken, before, count);
-            rest(stopping->options.rest_seconds);
-            r->watch.next = now() + WATCH_SECONDS;
+            status = rest(r, o, batch);
         }
         before = r->watch.marked;
         if (*count > 0) {
             *stop = fasc_stopping_look(stopping, kept, *count, now() - start);
         }
+    }
+    if (status) {
+        return status;
     }
     /* The last ones are as the last reading found the device. */
     memset(r->watch.marks + r->watch.marked,
@@ -427,6 +469,7 @@ fasc_status fasc_time(int32_t op, const void *args, const fasc_timing_options *o
         .turns = {o->work, (char *)(uintptr_t)args, o->args_size, stopping.options.rotate, 0},
         .cold = stopping.options.cold != 0,
         .graph = stopping.options.graph ? 1 + atomic_fetch_add(&runs, 1) : 0,
+        .burst_end = INFINITY,
         .watch = {.room = (int32_t)n,
                   .clock = room + 3 * n,
                   .power = room + 4 * n,

@@ -28,8 +28,8 @@ end
 --- fasc.time's default, so that sweeps of many points end.
 M.MAX_SECONDS = 1
 
---- How long a device that holds its clock down rests: past what its power limit remembers. Under
---- the limit, times follow the temperature; rested, they repeat (results/README.md).
+--- How long a GPU rests between bursts of samples: past what its power limit remembers. Under the
+--- limit, times follow the temperature; rested, they repeat (results/timing_log.md).
 M.REST_SECONDS = 0.4
 
 local count = number(1, true)
@@ -94,8 +94,9 @@ local STANDARD = {
         {"--max-seconds", "sample a point for at most this long (default: MAX_SECONDS)", "S",
             amount},
         {"--warmup-seconds", "warm up for at least this long (default: 0.05)", "S", amount},
-        {"--rest-seconds", "when the device holds its clock down (power, heat), let it rest this "
-            .. "long and take the samples again (default: 0.4; 0: keep them, marked)", "S", amount},
+        {"--rest-seconds", "let a GPU rest this long before each 30 ms of samples, and when it "
+            .. "holds its clock down (power, heat), take them again (default: 0.4; 0: no rests, "
+            .. "keep them, marked)", "S", amount},
         {"--min-samples", "samples before the stopping rule is asked (default: 5)", "N", count},
         {"--max-samples", "samples at most (default: 200)", "N", count},
         {"--target-rse", "stop once the median's relative standard error is below this "

@@ -47,13 +47,27 @@ static struct {
     bool always;          /* held down at every reading */
     int calm;             /* the reading from which on it is not held down */
     double sleep;         /* seconds that a sample really takes */
+    double ended;         /* when the latest sample did */
+    int pauses;           /* samples that began more than 0.1 s after the one before */
+    int row, longest_row; /* samples without a pause: the latest, the most */
     int settling;         /* samples until calls take `seconds`: each is 5% faster than before */
 } rig;
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
 {
     fasc_status status = FASC_OK;
     (void)device;
+    bool paused = rig.samples > 0 && seconds_now() - rig.ended > 0.1;
+    rig.pauses += paused;
+    rig.row = paused ? 1 : rig.row + 1;
+    rig.longest_row = rig.row > rig.longest_row ? rig.row : rig.longest_row;
     rig.samples++;
     rig.cold += s->cold;
     rig.first = rig.samples == 1 ? s->batch : rig.first;
@@ -86,7 +100,15 @@ static fasc_status rig_sample(fasc_device *device, fasc_sample *s)
     if (rig.sleep > 0) {
         nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * rig.sleep)}, NULL);
     }
+    rig.ended = seconds_now();
     return status;
+}
+
+static fasc_status rig_state(fasc_device *device, fasc_device_state *state)
+{
+    (void)device;
+    *state = (fasc_device_state){.size = sizeof *state, .clock_mhz = 1000};
+    return FASC_OK;
 }
 
 static fasc_status rig_info(fasc_device *device, fasc_device_info *info)
@@ -377,6 +399,45 @@ static void samples_taken_while_throttled_are_taken_again_after_a_rest(void)
     fasc_tensor_free(dst);
 }
 
+static void a_device_rests_before_each_burst_of_samples(void)
+{
+    enum { SAMPLES = 20 };
+    fasc_device *device = rig_device(10e-3);
+    fasc_tensor *dst = tensor_on(device, 10);
+    fasc_copy_args args = {.size = sizeof args, .dst = dst};
+    fasc_timing t = EMPTY;
+    fasc_timing_options o = {.size = sizeof o, .warmup_seconds = 1e-6, .max_seconds = 10};
+    o.min_samples = o.max_samples = SAMPLES;
+    o.rest_seconds = 0.15;
+    rig.sleep = 10e-3;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
+    CHECK(rig.pauses == 0, "%d rests of a device that tells nothing", rig.pauses);
+    ((fasc_backend *)(uintptr_t)device->backend)->state = rig_state;
+    rig.row = rig.longest_row = 0;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
+    /* 10 ms a sample: one to wake and three, or fewer on a busy machine */
+    CHECK(t.samples == SAMPLES && rig.pauses >= SAMPLES / 3, "%d rests", rig.pauses);
+    CHECK(rig.longest_row <= 5, "%d samples in a row", rig.longest_row);
+    rig.pauses = 0;
+    o.rest_seconds = 0;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
+    CHECK(rig.pauses == 0, "%d rests unasked", rig.pauses);
+    /* Samples that last longer than a burst follow each other. */
+    rig.seconds = 40e-3;
+    rig.sleep = 1e-3;
+    o.rest_seconds = 0.15;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
+    CHECK(t.samples == SAMPLES && rig.pauses == 1, "%d rests", rig.pauses);
+    /* A rest that the time does not allow ends it. */
+    rig.seconds = 10e-3;
+    rig.sleep = 10e-3;
+    o.rest_seconds = 0.15;
+    o.max_seconds = 0.1;
+    CHECK_OK(fasc_time(FASC_OP_FILL, &args, &o, &t, NULL, 0));
+    CHECK(t.samples >= 1 && t.samples <= 4, "%d samples", t.samples);
+    fasc_tensor_free(dst);
+}
+
 /* ---- when it ends ----------------------------------------------------------------- */
 
 static void limits_hold(void)
@@ -456,6 +517,7 @@ TEST_MAIN(reports_ordered_statistics_and_the_samples, room_for_fewer_samples_get
           cold_calls_stand_alone, every_thread_reads_more_than_the_caches_hold,
           arguments_take_turns, each_run_has_a_graph_of_its_own,
           samples_taken_while_throttled_are_marked,
-          samples_taken_while_throttled_are_taken_again_after_a_rest, limits_hold,
+          samples_taken_while_throttled_are_taken_again_after_a_rest,
+          a_device_rests_before_each_burst_of_samples, limits_hold,
           cancellation_ends_it_at_the_next_sample, bad_arguments_are_named,
           a_failing_operation_fails_the_timing)
