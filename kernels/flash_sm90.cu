@@ -6,7 +6,8 @@
 // f16 or bf16 in, float32 inside. A block owns BLOCK_M = 64 CONSUMERS query rows of one head at a
 // time and walks the keys BLOCK_N at a time, last tile first, so that masked tiles come first.
 // Blocks are persistent: as many as there are multiprocessors, each takes tile after tile (see
-// tile_at for the order).
+// tile_at for the order). Tiles that would not fill a last round are cut into parts of 64 rows,
+// where two warpgroups of three are idle.
 //
 // Roles, by warpgroup of 128 threads:
 //   0      warp 0, one thread: the producer, all loads by TMA. Warps 1-3 store the constant tiles

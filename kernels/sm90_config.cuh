@@ -38,6 +38,8 @@ constexpr int SCORE_COLUMNS = SCORES_F32 ? 32 : 64;
 constexpr int SCORE_PANELS = BLOCK_N / SCORE_COLUMNS;
 constexpr int BATCH = STORES && SCORE_PANELS % 2 == 0 ? 2 : 1;
 
+constexpr bool PARTS = FASC_SM90_PARTS(HEAD_DIM, CONSUMERS, SCORES, MASK, WANT_OUT);
+
 // The shared-memory map, in bytes from its start.
 constexpr int Q_AT = 0;
 constexpr int K_AT = Q_AT + Q_BYTES;

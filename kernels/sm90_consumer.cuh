@@ -36,7 +36,7 @@ struct Consumer {
     const fasc_flash_sm90_params &p;
     const fasc_flash_params &f;
     Barriers barriers;
-    Ring<STAGES> k, v;
+    CountingRing<STAGES> k, v;
     ScoreStore scores;
     RowStatistics statistics;
     int group, lane, row0; // warpgroup; first row of the warp within the tile
@@ -49,7 +49,7 @@ struct Consumer {
     // Issues S = Q K^T for the K tile in the ring's current stage.
     __device__ __forceinline__ void issue_qk(float (&s)[S_REGISTERS]) const
     {
-        const uint64_t tile = wgmma_advance(k_descriptor, k.index * KV_BYTES);
+        const uint64_t tile = wgmma_advance(k_descriptor, k.index() * KV_BYTES);
 #pragma unroll
         for (int step = 0; step < QK_STEPS; step++) {
             uint64_t a = wgmma_advance(q_descriptor, step / 4 * BLOCK_M * 128 + step % 4 * 32);
@@ -66,7 +66,7 @@ struct Consumer {
     __device__ __forceinline__ void issue_pv(float (&o)[O_REGISTERS],
                                              const uint32_t (&pairs)[S_REGISTERS / 2]) const
     {
-        const uint64_t tile = wgmma_advance(v_descriptor, v.index * KV_BYTES);
+        const uint64_t tile = wgmma_advance(v_descriptor, v.index() * KV_BYTES);
 #pragma unroll
         for (int step = 0; step < BLOCK_N / 16; step++) {
             Wgmma<V_COLUMNS>::add_from_registers(o, pairs[4 * step], pairs[4 * step + 1],
@@ -77,18 +77,18 @@ struct Consumer {
 
     __device__ __forceinline__ void wait_k() const
     {
-        mbarrier_wait(barriers.k_full(k.index), k.parity, FASC_BARRIER_K_FULL, p.watchdog);
+        mbarrier_wait(barriers.k_full(k.index()), k.parity(), FASC_BARRIER_K_FULL, p.watchdog);
     }
 
     __device__ __forceinline__ void wait_v() const
     {
-        mbarrier_wait(barriers.v_full(v.index), v.parity, FASC_BARRIER_V_FULL, p.watchdog);
+        mbarrier_wait(barriers.v_full(v.index()), v.parity(), FASC_BARRIER_V_FULL, p.watchdog);
     }
 
     __device__ __forceinline__ void release_k()
     {
         if (lane == 0) {
-            mbarrier_arrive(barriers.k_empty(k.index));
+            mbarrier_arrive(barriers.k_empty(k.index()));
         }
         k.advance();
     }
@@ -96,7 +96,7 @@ struct Consumer {
     __device__ __forceinline__ void release_v()
     {
         if (lane == 0) {
-            mbarrier_arrive(barriers.v_empty(v.index));
+            mbarrier_arrive(barriers.v_empty(v.index()));
         }
         v.advance();
     }
@@ -408,8 +408,42 @@ struct Consumer {
         }
     }
 
+    // A tile that has no rows for this warpgroup: its part in the barriers, as in walk_pingpong.
+    __device__ __forceinline__ void idle(const Tile &t)
+    {
+        static_assert(!PARTS || SCHEDULE == FASC_SCHEDULE_PINGPONG, "whose turns these are");
+        if (SCORES == FASC_SCORES_PROBS) {
+            for (int j = t.begin; j < t.end; j++) {
+                wait_k();
+                release_k();
+            }
+        }
+        for (int j = end_key_tile(t) - 1; j >= first_key_tile(t); j--) {
+            const bool with_v = WANT_OUT && j >= t.begin && j < t.end;
+            if (with_v && j == t.end - 1) {
+                turn_wait(group);
+            }
+            wait_k();
+            release_k();
+            if (with_v) {
+                turn_pass(group);
+                wait_v();
+                turn_wait(group);
+                release_v();
+            }
+            if (with_v && j == t.begin) {
+                turn_pass(group);
+            }
+        }
+        release_q();
+    }
+
     __device__ __forceinline__ void tile(const Tile &t)
     {
+        if (PARTS && t.row0 + group * 64 >= t.row1) {
+            idle(t);
+            return;
+        }
         scores.start();
         RowState r;
         softmax_start(r);
@@ -477,8 +511,8 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
     Consumer consumer = {p,
                          p.flash,
                          barriers,
-                         Ring<STAGES>(0),
-                         Ring<STAGES>(0),
+                         CountingRing<STAGES>(0),
+                         CountingRing<STAGES>(0),
                          {p, smem + STAGE_AT + warp * STAGE_BYTES, 0, warp * 16, lane, 0},
                          {},
                          group,
@@ -497,7 +531,7 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
     while (true) {
         mbarrier_wait(barriers.q_full(), q_parity, FASC_BARRIER_Q_FULL, p.watchdog);
         q_parity ^= 1;
-        int index = (int)load_shared_4(smem + TILE_AT);
+        int index = __shfl_sync(FULL_MASK, (int)load_shared_4(smem + TILE_AT), 0);
         if (index < 0) {
             break;
         }

@@ -122,3 +122,29 @@ template <int SIZE> struct Ring {
         }
     }
 };
+
+// The same in one register, for a SIZE that is a power of 2.
+template <int SIZE> struct CountingRing {
+    static_assert((SIZE & (SIZE - 1)) == 0, "a power of 2");
+    uint32_t count;
+
+    __device__ __forceinline__ explicit CountingRing(uint32_t first_parity)
+        : count(first_parity * SIZE)
+    {
+    }
+
+    __device__ __forceinline__ uint32_t index() const
+    {
+        return count % SIZE;
+    }
+
+    __device__ __forceinline__ uint32_t parity() const
+    {
+        return count / SIZE % 2;
+    }
+
+    __device__ __forceinline__ void advance()
+    {
+        count++;
+    }
+};

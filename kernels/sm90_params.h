@@ -19,7 +19,8 @@ typedef struct fasc_flash_sm90_params {
     fasc_tensor_map q_map, k_map, v_map, scores_map;
     fasc_flash_params flash;
     int32_t tiles_m;       /* ceil(seqlen_q / BLOCK_M) */
-    int32_t tiles;         /* tiles_m * heads_q * batch * pieces */
+    int32_t tiles;         /* tiles_m * heads_q * batch * pieces, or with parts */
+    int32_t whole_tiles;   /* those behind them are cut into parts of 64 rows */
     int32_t *tile_counter; /* zero at launch; NULL = tiles are dealt out in turn */
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
     int32_t pieces;        /* that a tile's keys are cut into: 1 but for logits alone */
@@ -37,6 +38,12 @@ typedef struct fasc_flash_sm90_params {
 /* What the band cuts (MASK). */
 #define FASC_MASK_NONE 0 /* only keys past the end */
 #define FASC_MASK_BAND 1 /* and what is outside i + lo <= j <= i + hi */
+
+/* Whether tiles can be cut into parts of 64 rows, a warpgroup's: those that would not fill a last
+ * round of the multiprocessors. */
+#define FASC_SM90_PARTS(head_dim, consumers, scores, mask, want_out)                               \
+    ((consumers) == 3 && (want_out) && (scores) != FASC_SCORES_NONE &&                             \
+     ((head_dim) <= 64 || (mask) == FASC_MASK_NONE))
 
 /* Panels of 128 bytes of scores that a warp fills and sends off together, its batch. */
 #define FASC_SM90_BATCH(scores, block_n, f32)                                                      \

@@ -9,7 +9,7 @@ struct Producer {
     const fasc_flash_sm90_params &p;
     uint32_t smem;
     Barriers barriers;
-    Ring<STAGES> k, v;
+    CountingRing<STAGES> k, v;
 
     __device__ __forceinline__ void load_q(const Tile &t) const
     {
@@ -23,8 +23,8 @@ struct Producer {
 
     __device__ __forceinline__ void load_k(const Tile &t, int head_k, int j)
     {
-        mbarrier_wait(barriers.k_empty(k.index), k.parity, FASC_BARRIER_K_EMPTY, p.watchdog);
-        uint32_t full = barriers.k_full(k.index), to = smem + K_AT + k.index * KV_BYTES;
+        mbarrier_wait(barriers.k_empty(k.index()), k.parity(), FASC_BARRIER_K_EMPTY, p.watchdog);
+        uint32_t full = barriers.k_full(k.index()), to = smem + K_AT + k.index() * KV_BYTES;
         mbarrier_arrive_expect(full, KV_BYTES);
 #pragma unroll
         for (int panel = 0; panel < PANELS; panel++) {
@@ -36,8 +36,8 @@ struct Producer {
 
     __device__ __forceinline__ void load_v(const Tile &t, int head_k, int j)
     {
-        mbarrier_wait(barriers.v_empty(v.index), v.parity, FASC_BARRIER_V_EMPTY, p.watchdog);
-        uint32_t full = barriers.v_full(v.index), to = smem + V_AT + v.index * KV_BYTES;
+        mbarrier_wait(barriers.v_empty(v.index()), v.parity(), FASC_BARRIER_V_EMPTY, p.watchdog);
+        uint32_t full = barriers.v_full(v.index()), to = smem + V_AT + v.index() * KV_BYTES;
         mbarrier_arrive_expect(full, KV_BYTES);
 #pragma unroll
         for (int panel = 0; panel < PANELS; panel++) {
@@ -76,7 +76,7 @@ struct Producer {
 __device__ __forceinline__ void produce(const fasc_flash_sm90_params &p, uint32_t smem,
                                         Barriers barriers)
 {
-    Producer producer = {p, smem, barriers, Ring<STAGES>(1), Ring<STAGES>(1)};
+    Producer producer = {p, smem, barriers, CountingRing<STAGES>(1), CountingRing<STAGES>(1)};
     uint32_t q_parity = 1;
     int index = blockIdx.x;
     while (true) {

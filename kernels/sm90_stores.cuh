@@ -290,7 +290,7 @@ __device__ __forceinline__ void fill_columns(const fasc_flash_params &f, const T
     constexpr int WIDTH = 16 / sizeof(score_t);
     const uint32_t words[4] = {FILL_WORD, FILL_WORD, FILL_WORD, FILL_WORD};
     const bool pieces = f.scores_store == FASC_STORE_VECTOR;
-    for (int row = t.row0 + warp; row < min(t.row0 + BLOCK_M, f.seqlen_q); row += FILL_WARPS) {
+    for (int row = t.row0 + warp; row < t.row1; row += FILL_WARPS) {
         int column = begin + lane * WIDTH; // begin is a multiple of WIDTH
         for (; pieces && column + WIDTH <= end; column += 32 * WIDTH) {
             store_global_16(score_at(f, t, row, column), words);

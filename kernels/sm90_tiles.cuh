@@ -34,7 +34,7 @@ struct Barriers {
 };
 
 struct Tile {
-    int batch, head, row0;        // first query row
+    int batch, head, row0, row1;  // query rows [row0, row1); none where a part is empty
     int begin, end;               // key tiles [begin, end) that some row sees
     int stored_begin, stored_end; // key tiles whose logits are stored
     int full_first, full_last;    // keys that every row sees
@@ -56,12 +56,19 @@ __device__ __forceinline__ int all_key_tiles(const fasc_flash_params &f)
 }
 
 // Tile number `index`. Heads go in sections whose K and V share the L2 cache; within a section, the
-// rows that see most keys (the last ones) come first, over all its heads.
+// rows that see most keys (the last ones) come first, over all its heads. Tiles from whole_tiles on
+// are cut into parts.
 __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int index)
 {
     const fasc_flash_params &f = p.flash;
     const int piece = ONLY_LOGITS ? index % p.pieces : 0;
     index = ONLY_LOGITS ? index / p.pieces : index;
+    int rows = BLOCK_M, part = 0;
+    if (PARTS && index >= p.whole_tiles) {
+        rows = 64;
+        part = (index - p.whole_tiles) % CONSUMERS;
+        index = p.whole_tiles + (index - p.whole_tiles) / CONSUMERS;
+    }
     int section = index / (f.section * p.tiles_m);
     int rest = index - section * f.section * p.tiles_m;
     int heads = min(f.section, f.batch * f.heads_q - section * f.section);
@@ -70,9 +77,10 @@ __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int ind
     Tile t;
     t.batch = head / f.heads_q;
     t.head = head - t.batch * f.heads_q;
-    t.row0 = (p.tiles_m - 1 - row_tile) * BLOCK_M;
+    t.row0 = (p.tiles_m - 1 - row_tile) * BLOCK_M + 64 * part;
+    t.row1 = min(t.row0 + rows, f.seqlen_q);
 
-    int row1 = min(t.row0 + BLOCK_M, f.seqlen_q) - 1;
+    int row1 = t.row1 - 1;
     int first = 0, last = f.seqlen_k - 1;
     t.full_first = first;
     t.full_last = last;
@@ -87,6 +95,9 @@ __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int ind
     t.end = last < first ? 0 : last / BLOCK_N + 1;
     t.stored_begin = 0;
     t.stored_end = all_key_tiles(f);
+    if (t.row0 >= f.seqlen_q) {
+        t.begin = t.end = t.stored_end = 0;
+    }
     if (ONLY_LOGITS) {
         t.stored_begin = piece * all_key_tiles(f) / p.pieces;
         t.stored_end = (piece + 1) * all_key_tiles(f) / p.pieces;

@@ -41,7 +41,7 @@ enum { VARIANTS = sizeof VARIANT / sizeof *VARIANT };
 #define ALL        0x3fffu /* but the last: enough for all problems */
 #define O_UNMASKED 0x1u
 #define O_PLAIN    0x3fu   /* with O, without statistics of rows */
-#define O_LONG     0x4005u /* O alone, with logits, with probs: unmasked */
+#define O_LONG     0x400du /* O alone, with logits, with probs: unmasked; with logits: masked */
 #define LOGITS     0x40u   /* logits alone */
 
 /* How scores are stored: the ways that a launch with scores is compiled for. */
@@ -227,6 +227,20 @@ static int32_t pieces_of(const fasc_cuda_device *d, const fasc_problem *problem,
     return best;
 }
 
+/* Of the tiles, those that stay whole: the others are cut into parts where a round of parts costs
+ * less than one of whole tiles. */
+#define PART_COST 0.75
+static int64_t whole_tiles_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                              const fasc_sm90_config *c, const fasc_flash_pass *pass)
+{
+    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
+    const int64_t tiles = tiles_of(problem, c), rest = tiles % d->units;
+    const bool cuts = FASC_SM90_PARTS(c->head_dim, c->consumers, v->scores, v->mask, v->want_out) &&
+                      !problem->banded && rest > 0 &&
+                      PART_COST * rounds_of(d, rest * c->consumers, 1) < 1.0;
+    return cuts ? tiles - rest : tiles;
+}
+
 /* The time that a configuration takes, but for a factor. */
 static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
                       const fasc_sm90_config *c)
@@ -237,8 +251,11 @@ static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
                         : pass.scores == FASC_SCORES_PROBS ? c->cost_probs
                                                            : c->cost_scores;
     const int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
-    return cost * rounds_of(d, tiles_of(problem, c), pieces_of(d, problem, c, &pass)) *
-           block_m_of(c) * (double)(tiles_n * c->block_n);
+    const int64_t whole = whole_tiles_of(d, problem, c, &pass);
+    const int64_t parts = (tiles_of(problem, c) - whole) * c->consumers;
+    const double rounds =
+        rounds_of(d, whole, pieces_of(d, problem, c, &pass)) + PART_COST * rounds_of(d, parts, 1);
+    return cost * rounds * block_m_of(c) * (double)(tiles_n * c->block_n);
 }
 
 /* The fastest that the problem's head_dim takes and that is asked for; NULL with the reason. */
@@ -362,13 +379,21 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     return FASC_OK;
 }
 
+/* What blocks are dealt: tiles, pieces of them, parts of some of them. */
+static int64_t launched_tiles(const fasc_cuda_device *d, const fasc_problem *problem,
+                              const fasc_sm90_config *c, const fasc_flash_pass *pass)
+{
+    const int64_t whole = whole_tiles_of(d, problem, c, pass);
+    return whole * pieces_of(d, problem, c, pass) + (tiles_of(problem, c) - whole) * c->consumers;
+}
+
 static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                   const fasc_sm90_config *c, const fasc_flash_pass *pass,
                                   char *macros, size_t room)
 {
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
     const fasc_sm90_store *store = &STORE[store_of(pass)];
-    int64_t tiles = tiles_of(problem, c) * pieces_of(d, problem, c, pass);
+    const int64_t tiles = launched_tiles(d, problem, c, pass);
     macros_of(c, v, store, problem->dtype == FASC_BF16, macros, room);
     return (fasc_cuda_launch){
         .source = "kernels/flash_sm90.cu",
@@ -442,7 +467,8 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     p.flash.section = section_of(call->d, problem, pass->to != NULL);
     p.tiles_m = (int32_t)tiles_m(problem, c);
     p.pieces = pieces_of(call->d, problem, c, pass);
-    p.tiles = (int32_t)tiles_of(problem, c) * p.pieces;
+    p.tiles = (int32_t)launched_tiles(call->d, problem, c, pass);
+    p.whole_tiles = (int32_t)whole_tiles_of(call->d, problem, c, pass);
     fasc_status status = maps_of(problem, c, inputs, pass, &p);
     if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
         p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
