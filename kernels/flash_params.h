@@ -12,8 +12,9 @@
 #define FASC_SCORES_PROBS  3 /* softmax, 0 where a key is not visible */
 
 /* How rows of scores and of the output reach memory. */
-#define FASC_STORE_VECTOR 0 /* 16-byte aligned rows, unit column stride */
-#define FASC_STORE_SCALAR 1 /* anything else */
+#define FASC_STORE_VECTOR  0 /* 16-byte aligned rows, unit column stride */
+#define FASC_STORE_SCALAR  1 /* anything else */
+#define FASC_STORE_SHIFTED 2 /* scores: unit column stride, rows that begin anywhere */
 
 /* Dropout: a weight stays where its word (fasc_dropout_word in philox.h) is at least `threshold`,
  * and counts keep_scale times. Without: threshold 0, keep_scale 1. */

@@ -267,7 +267,8 @@ walk(const fasc_flash_params &p, const Block &b, const TileRange &range, RowStat
     auto finish_s = [&](float(&s)[MT][4 * NT], int j) {
         const int key0 = j * BLOCK_N;
         if (SCORES == FASC_SCORES_LOGITS) {
-            store_scores(p, b, key0, [&](int mt, int i) { return s[mt][i] * fabs_f32(p.scale); });
+            store_scores(p, b, key0, 0,
+                         [&](int mt, int i) { return s[mt][i] * fabs_f32(p.scale); });
         }
         if (STATISTICS && p.scale == 0.0f) { // no maximum among what is all the same
 #pragma unroll
@@ -298,7 +299,7 @@ walk(const fasc_flash_params &p, const Block &b, const TileRange &range, RowStat
         }
         if (SCORES == FASC_SCORES_MASKED) {
             // a hidden -inf stays what it is under any scale
-            store_scores(p, b, key0, [&](int mt, int i) {
+            store_scores(p, b, key0, kept_range(b).begin * BLOCK_N, [&](int mt, int i) {
                 return s[mt][i] == -INFINITY_F32 ? -INFINITY_F32 : s[mt][i] * p.unit;
             });
         }
@@ -391,7 +392,8 @@ walk(const fasc_flash_params &p, const Block &b, const TileRange &range, RowStat
             }
         }
         if constexpr (NORMALIZED) {
-            store_scores(p, b, j * BLOCK_N, [&](int mt, int i) { return s[mt][i]; });
+            store_scores(p, b, j * BLOCK_N, kept_range(b).begin * BLOCK_N,
+                         [&](int mt, int i) { return s[mt][i]; });
         }
     };
 
@@ -447,6 +449,13 @@ walk(const fasc_flash_params &p, const Block &b, const TileRange &range, RowStat
             __syncthreads();
         }
         weigh(s, j);
+    }
+    if (SCORES != FASC_SCORES_NONE && !FIRST_OF_TWO) {
+        const int end =
+            SCORES == FASC_SCORES_LOGITS ? (p.seqlen_k + BLOCK_N - 1) / BLOCK_N : kept_range(b).end;
+        if (SCORES == FASC_SCORES_LOGITS || kept_range(b).begin < end) {
+            finish_scores(p, b, end * BLOCK_N);
+        }
     }
 }
 

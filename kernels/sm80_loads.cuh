@@ -31,7 +31,8 @@ __device__ __forceinline__ uint64_t kept(const Block &b, int which)
 constexpr int KEPT_K = 0, KEPT_V = 1, KEPT_TILE = 2, KEPT_SCORES = 3, KEPT = 4;
 constexpr int KEPT_RANGE = KEPT * THREADS * 8; // behind what the threads keep
 constexpr int KEPT_ROW0 = KEPT_RANGE + 16, KEPT_HEAD = KEPT_ROW0 + 4;
-constexpr int SMEM_BYTES = Q_BYTES + KV_BUFFERS * KV_BYTES + KEPT_HEAD + 4;
+constexpr int KEPT_ENDS = KEPT_RANGE + 32; // 16 bytes a row, see store_scores_shifted
+constexpr int SMEM_BYTES = Q_BYTES + KV_BUFFERS * KV_BYTES + KEPT_ENDS + 16 * BLOCK_M;
 
 static_assert(SMEM_BYTES ==
                   FASC_SM80_SMEM_BYTES(HEAD_DIM, BLOCK_M, BLOCK_N, STAGES, WARPS, WANT_OUT),

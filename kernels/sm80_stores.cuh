@@ -99,17 +99,146 @@ __device__ __forceinline__ void store_scores_vector(const fasc_flash_params &p, 
     }
 }
 
+// 16 bytes from `back` bytes (0, 2 .. 14) before `next` on, where it follows `before`.
+__device__ __forceinline__ void join_pieces(uint32_t (&x)[4], const uint32_t (&before)[4],
+                                            const uint32_t (&next)[4], uint32_t back)
+{
+    uint32_t w[8];
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        w[n] = back == 0 ? next[n] : before[n];
+        w[n + 4] = next[n];
+    }
+    const uint32_t words = (16 - back) >> 2;
+#pragma unroll
+    for (int n = 0; n < 6; n++) {
+        w[n] = words & 2 ? w[n + 2] : w[n];
+    }
+#pragma unroll
+    for (int n = 0; n < 5; n++) {
+        w[n] = words & 1 ? w[n + 1] : w[n];
+    }
+    const uint32_t bytes = back & 2 ? 0x5432 : 0x3210;
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        x[n] = __byte_perm(w[n], w[n + 1], bytes);
+    }
+}
+
+// Where the warp keeps the last 16 bytes of its rows of a tile; `part` as below.
+__device__ __forceinline__ uint32_t kept_end(const Block &b, int part)
+{
+    return b.kept + KEPT_ENDS + ((b.warp * 2 * MT + part) * 8 + (b.lane >> 2)) * 16;
+}
+
+// A row's elements of one word, from element `first` (0, 1) on.
+__device__ __forceinline__ void store_word(char *to, uint32_t x, int first, int last)
+{
+    if (SCORES_F32) {
+        if (first < last) {
+            *(uint32_t *)to = x;
+        }
+        return;
+    }
+    for (int e = max(first, 0); e < min(last, 2); e++) {
+        ((uint16_t *)to)[e] = (uint16_t)(x >> 16 * e);
+    }
+}
+
+// The same in 16-byte pieces where rows begin anywhere: each piece that lies on 16 bytes of memory
+// is put together from two lanes' keys. A tile's first piece begins with the end of the tile
+// before, which is kept; the very first begins where the row does.
+template <class Value>
+__device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p, const Block &b,
+                                                     int key0, bool is_first, Value x)
+{
+    constexpr int SIZE = SCORES_F32 ? 4 : 2;
+    const int first = fragment_row(b, 0, 0), quarter = b.lane & 3;
+    const int from = (b.lane & 28) | ((b.lane + 3) & 3); // the lane before, in the row
+    char *to = (char *)kept(b, KEPT_SCORES) + (int64_t)key0 * SIZE;
+    const int64_t step = 8 * p.scores_stride[2] * SIZE;
+#pragma unroll
+    for (int part = 0; part < 2 * MT; part++) { // rows 8 part further
+        const int mt = part / 2, half = part % 2;
+        const uint32_t back = (uint32_t)(uint64_t)to & 15;
+        const bool is_row = first + 8 * part < p.seqlen_q;
+#pragma unroll
+        for (int g = 0; g < GROUPS; g++) {
+            uint32_t before[4], next[4], sent[4], piece[4];
+            load_shared_16(before, kept_end(b, part));
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const int i = 4 * (g * GROUP_TILES + (SCORES_F32 ? n / 2 : n)) + 2 * half;
+                next[n] = SCORES_F32 ? __float_as_uint(x(mt, i + n % 2))
+                                     : pack_16(x(mt, i), x(mt, i + 1));
+                sent[n] = __shfl_sync(FULL_MASK, quarter == 3 ? before[n] : next[n], from);
+            }
+            if (quarter == 3) {
+                store_shared_16(kept_end(b, part), next);
+            }
+            join_pieces(piece, sent, next, back);
+            char *at = to + g * GROUP_KEYS * SIZE;
+            if (is_row && (!is_first || g > 0 || quarter > 0)) {
+                store_global_16(at - back, piece);
+            } else if (is_row) {
+                for (int n = 0; n < 4; n++) {
+                    store_word(at + 4 * n, next[n], 0, (16 - (int)back - 4 * n) / SIZE);
+                }
+            }
+        }
+        to += step;
+    }
+}
+
+// What store_scores_shifted has kept of the keys before key_end.
+__device__ __forceinline__ void store_ends(const fasc_flash_params &p, const Block &b, int key_end)
+{
+    constexpr int SIZE = SCORES_F32 ? 4 : 2;
+    const int first = fragment_row(b, 0, 0), quarter = b.lane & 3;
+    char *end = (char *)kept(b, KEPT_SCORES) + (int64_t)key_end * SIZE - quarter * 16;
+    __syncwarp();
+#pragma unroll 1
+    for (int part = 0; part < 2 * MT; part++) {
+        const int back = (uint32_t)(uint64_t)end & 15;
+        uint32_t x[4];
+        load_shared_16(x, kept_end(b, part));
+        const uint32_t word = quarter & 2 ? (quarter & 1 ? x[3] : x[2]) : quarter & 1 ? x[1] : x[0];
+        if (first + 8 * part < p.seqlen_q) {
+            store_word(end - 16 + 4 * quarter, word, (16 - back - 4 * quarter) / SIZE, 4 / SIZE);
+        }
+        end += 8 * p.scores_stride[2] * SIZE;
+    }
+}
+
 // Stores the warp's rows of the tile at key0; x(mt, i) is the value of a row tile's register i.
+// Tiles come in order, from the one at first_key on.
 template <class Value>
 __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const Block &block,
-                                             int key0, Value x)
+                                             int key0, int first_key, Value x)
 {
     Block b = renewed(block);
     b.row0 = STAGES == 1 ? kept_row0(b) : b.row0; // as registers have come out best
-    if (p.scores_store != FASC_STORE_VECTOR || key0 + BLOCK_N > p.seqlen_k) {
+    const bool whole = key0 + BLOCK_N <= p.seqlen_k;
+    if (p.scores_store == FASC_STORE_SHIFTED && whole) {
+        store_scores_shifted(p, b, key0, key0 == first_key, x);
+    } else if (p.scores_store != FASC_STORE_VECTOR || !whole) {
+        if (p.scores_store == FASC_STORE_SHIFTED && key0 != first_key) {
+            store_ends(p, b, key0);
+        }
         store_scores_scalar(p, b, key0, x);
     } else {
         store_scores_vector(p, b, key0, x);
+    }
+}
+
+// After the last tile, which ends at key_end.
+__device__ __forceinline__ void finish_scores(const fasc_flash_params &p, const Block &block,
+                                              int key_end)
+{
+    if (p.scores_store == FASC_STORE_SHIFTED && key_end <= p.seqlen_k) {
+        Block b = renewed(block);
+        b.row0 = kept_row0(b);
+        store_ends(p, b, key_end);
     }
 }
 
@@ -123,7 +252,7 @@ __device__ void fill_scores(const fasc_flash_params &p, const Block &b, int key_
     }
     int64_t base = b.batch * p.scores_stride[0] + b.head * p.scores_stride[1];
     int rows = min(BLOCK_M, p.seqlen_q - b.row0);
-    if (p.scores_store == FASC_STORE_SCALAR) {
+    if (p.scores_store != FASC_STORE_VECTOR) {
         for (int row = b.warp; row < rows; row += WARPS) {
             for (int col = key_begin + b.lane; col < key_end; col += 32) {
                 store_score(p,

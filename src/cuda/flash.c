@@ -141,6 +141,15 @@ static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
     return p;
 }
 
+/* Where pieces of rows can be shifted onto 16 bytes; a kernel without that stores by element. */
+static int32_t scores_store_of(const fasc_tensor *t)
+{
+    bool neighbours = t->stride[3] == 1 || t->shape[3] == 1;
+    return store_of(t) == FASC_STORE_VECTOR ? FASC_STORE_VECTOR
+           : neighbours                     ? FASC_STORE_SHIFTED
+                                            : FASC_STORE_SCALAR;
+}
+
 #define LOG2_E 1.4426950408889634f
 
 fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_flash_inputs *inputs,
@@ -179,7 +188,7 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
     if (pass->to) {
         p.scores = pass->to->data;
         p.scores_f32 = pass->to->dtype == FASC_F32;
-        p.scores_store = store_of(pass->to);
+        p.scores_store = scores_store_of(pass->to);
         strides_of(pass->to, 4, p.scores_stride);
     }
     if (!pass->first) {
@@ -247,8 +256,10 @@ void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan)
     fasc_flash_describe_tensors(problem, plan);
     int32_t count = 0;
     for (; fasc_flash_pass_at(problem, count, &pass); count++) {
-        if (pass.to && !fasc_flash_vector_rows(pass.to)) {
-            add(plan, "; scores stored by element");
+        int32_t store = pass.to ? scores_store_of(pass.to) : FASC_STORE_VECTOR;
+        if (store != FASC_STORE_VECTOR) {
+            add(plan, store == FASC_STORE_SHIFTED ? "; rows of scores begin anywhere"
+                                                  : "; scores stored by element");
         }
     }
     if (count > 1) {
