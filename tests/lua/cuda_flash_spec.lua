@@ -1,6 +1,7 @@
 -- cuda_flash_spec.lua - the flash kernels of a GPU, every configuration of each in f16 and bf16:
 -- outputs that hold poison before and have guards around, the same bits in every run, NaN and
--- infinities that stay where they belong in tiles of full size.
+-- infinities that stay where they belong in tiles of full size. And every output of the other
+-- kernels between guards.
 local fasc = require "fasc"
 local gpu = require "gpu"
 local support = require "support"
@@ -110,6 +111,63 @@ describe("the configurations of flash", function()
                 assert(count >= #HEAD_DIMS * #WANTS)
             end)
         end
+    end
+end)
+
+-- Every output of every kernel, alone, on a problem with empty rows and one of few queries.
+local OUTPUTS = {
+    "out", "lse", "row_max", "logits", "masked", "probs", "entropy", "mean_distance", "row_sum",
+    "row_argmax", "topk_values", "topk_indices", "col_sum_probs", "col_sum_logits",
+    "col_max_probs", "diag_sum_probs", "diag_sum_logits", "pooled_max", "pooled_mass", "max_logit",
+}
+
+local function guard_output(kernel, dtype, p, name)
+    local q, k, v = support.qkv(p, dtype, 6)
+    local opts = {
+        kernel = kernel, causal = true, want = {name},
+        topk = name:find("^topk") and 3 or nil, tile = name:find("^pooled") and 64 or nil,
+    }
+    if name ~= "out" then
+        v = nil
+    end
+    if not support.serves(kernel, q, k, v, opts) then
+        return 0
+    end
+    local what = ("%s %s %s"):format(tostring(kernel), dtype, name)
+    local free = fasc.attention(q, k, v, opts)[name]
+    local whole = free.dtype == "i32" and -7 or 0 / 0 -- the poison: no index, no sum
+    local shape = {unpack(free.shape)}
+    local all = support.empty({free:numel() + 2 * GUARD}, {dtype = free.dtype}):fill(whole)
+    local stride, step = {}, 1
+    for i = #shape, 1, -1 do
+        stride[i], step = step, step * shape[i]
+    end
+    local view = tensors.view(all, GUARD, shape, stride)
+    opts.want, opts.outputs = nil, {[name] = view}
+    fasc.attention(q, k, v, opts)
+    -- cuBLAS may choose its algorithm, and so its rounding, by how rows lie.
+    local d, rounding = view:compare(free), kernel == "blas" and 0.05 or 0
+    assert(d.mismatch == 0 and d.max_abs <= rounding,
+        ("%s differs from what it is elsewhere by %g"):format(what, d.max_abs))
+    view:fill(whole)
+    local untouched = support.empty({free:numel() + 2 * GUARD}, {dtype = free.dtype}):fill(whole)
+    assert.equal(0, all:compare(untouched).mismatch, what .. ": elements around it were written")
+    return 1
+end
+
+describe("every output is written whole, and nothing around it, by", function()
+    for _, kernel in ipairs(support.is_cpu and {"the kernels of a GPU"} or support.kernels()) do
+        on_gpu(tostring(kernel), function()
+            local count = 0
+            for _, dtype in ipairs(support.dtypes(kernel)) do
+                for _, p in ipairs {{1, 4, 2, 131, 99, 64}, {2, 2, 1, 3, 701, 72}} do
+                    for _, name in ipairs(OUTPUTS) do
+                        count = count + guard_output(kernel, dtype, p, name)
+                    end
+                end
+            end
+            assert.is_true(count >= 6)
+        end)
     end
 end)
 
