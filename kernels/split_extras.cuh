@@ -33,52 +33,93 @@ __device__ __forceinline__ RowPlace row_place(const fasc_split_params &sp, const
     return x;
 }
 
-// The warp's raw scores of 16 keys, `key` the lane's first, `place` of its first row: stores them
-// as they are wanted, hides what is not seen, adds what a mask tensor adds, and sums. False where
-// no row of the warp sees any key.
-__device__ __forceinline__ bool extras_scores(RowStatistics &x, const fasc_split_params &sp,
-                                              const RowPlace *place, int key, float (&s)[8])
+__device__ __forceinline__ bool has_statistics(const fasc_flash_params &p)
 {
-    const fasc_flash_params &p = sp.flash;
-    bool any = false;
+    return p.statistics.entropy || p.statistics.mean_distance || p.statistics.row_argmax;
+}
+
+// Stores a lane's scores of keys from `key` on, `unit` times; hidden ones stay -inf. START: which
+// number of a row's place says where it begins.
+template <int64_t RowPlace::*START, int N>
+__device__ __forceinline__ void store_scores(const fasc_matrix_params &m, const RowPlace *place,
+                                             int key, int seqlen_k, const float (&s)[N], float unit)
+{
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        const RowPlace row = place[8 * half];
+        const int64_t start = place[8 * half].*START;
+        const int keys = place[8 * half].head >= 0 ? seqlen_k : 0;
 #pragma unroll
-        for (int n = 0; n < 4; n++) {
-            const int i = 4 * (n >> 1) + 2 * half + (n & 1), j = key + FragmentColumns::of(i);
-            const bool inside = row.head >= 0 && j < p.seqlen_k;
-            bool seen = j >= row.first && j <= row.last;
-            s[i] = p.scale == 0.0f ? s[i] * 0.0f : s[i]; // no maximum among what is all the same
-            if (sp.logits.data && inside) {
-                store_score(sp.logits, row.logits + j * sp.logits.stride[3],
-                            s[i] * fabs_f32(p.scale));
-            }
-            if (p.mask.data && seen) {
-                const float added = mask_value(p.mask, row.mask, j);
-                seen = added != -INFINITY_F32;
-                s[i] = fma_f32(s[i], fabs_f32(p.scale), added < -2e38f ? -2e38f : added);
-            }
-            s[i] = seen ? s[i] : -INFINITY_F32;
-            any = any || seen;
-            const bool counted = j >= p.statistics.key_begin && j < p.statistics.key_end;
-            x.sum[half] += seen && counted ? s[i] : 0.0f;
-            if (sp.masked.data && inside) {
-                store_score(sp.masked, row.masked + j * sp.masked.stride[3],
-                            s[i] == -INFINITY_F32 ? s[i] : s[i] * p.unit);
-            }
-            if (sp.scores && inside) {
-                sp.scores[row.scores + j] = s[i];
+        for (int i = 2 * half; i < N; i += (i & 1) ? 3 : 1) {
+            const int j = key + FragmentColumns::of(i);
+            if (j < keys) {
+                store_score(m, start + j * m.stride[3], s[i] == -INFINITY_F32 ? s[i] : s[i] * unit);
             }
         }
     }
-    return __any_sync(FULL_MASK, any);
+}
+
+// Adds what the mask tensor adds, and sums what it does not hide of keys `counted`.
+template <int N>
+__device__ __forceinline__ void add_mask(RowStatistics &x, const fasc_flash_params &p,
+                                         const RowPlace *place, int key, const Visible &visible,
+                                         const Visible &counted, float (&s)[N])
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        const int half = i >> 1 & 1, column = FragmentColumns::of(i);
+        if (column >= visible.first[half] && column <= visible.last[half]) {
+            const float added = mask_value(p.mask, place[8 * half].mask, key + column);
+            const bool seen = added != -INFINITY_F32;
+            s[i] = seen ? fma_f32(s[i], fabs_f32(p.scale), added < -2e38f ? -2e38f : added)
+                        : -INFINITY_F32;
+            const bool counts = column >= counted.first[half] && column <= counted.last[half];
+            x.sum[half] += seen && counts ? s[i] : 0.0f;
+        }
+    }
+}
+
+// The warp's raw scores, `key` the lane's first, `place` of its first row: stores them as they are
+// wanted, hides what is not seen, adds what a mask tensor adds, and sums.
+template <int N>
+__device__ __forceinline__ void extras_scores(RowStatistics &x, const fasc_split_params &sp,
+                                              const RowPlace *place, int key, float (&s)[N])
+{
+    const fasc_flash_params &p = sp.flash;
+    Visible visible, counted;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int first = place[8 * half].first, last = place[8 * half].last;
+        visible.first[half] = first - key;
+        visible.last[half] = last - key;
+        counted.first[half] = max(first, p.statistics.key_begin) - key;
+        counted.last[half] = min(last, p.statistics.key_end - 1) - key;
+    }
+    if (p.scale == 0.0f) { // no maximum among what is all the same
+        softmax_zero(s);
+    }
+    if (sp.logits.data) {
+        store_scores<&RowPlace::logits>(sp.logits, place, key, p.seqlen_k, s, fabs_f32(p.scale));
+    }
+    if (p.mask.data) {
+        add_mask(x, p, place, key, visible, counted, s);
+    } else if (p.statistics.row_sum) {
+        statistics_sum<FragmentColumns>(x, s, counted);
+    }
+    softmax_mask(s, visible);
+    if (sp.masked.data) {
+        store_scores<&RowPlace::masked>(sp.masked, place, key, p.seqlen_k, s, p.unit);
+    }
+    if (sp.scores) {
+        const fasc_matrix_params all = {sp.scores, {0, 0, 0, 1}, FASC_DTYPE_F32};
+        store_scores<&RowPlace::scores>(all, place, key, p.seqlen_k, s, 1.0f);
+    }
 }
 
 // The online softmax with the statistics of rows.
+template <int N>
 __device__ __forceinline__ void extras_softmax(RowStatistics &x, const fasc_flash_params &p,
                                                const RowPlace *place, RowState &r,
-                                               float (&factor)[2], float (&s)[8], int key)
+                                               float (&factor)[2], float (&s)[N], int key)
 {
     const float was[2] = {r.max[0], r.max[1]};
     float distance[2];
@@ -93,11 +134,12 @@ __device__ __forceinline__ void extras_softmax(RowStatistics &x, const fasc_flas
 
 // Drops weights: a call of the generator serves two keys of a row (rows of a tile are not as it
 // pairs them).
+template <int N>
 __device__ __forceinline__ void extras_drop(const fasc_dropout_params &p, const RowPlace *place,
-                                            int key, float (&s)[8])
+                                            int key, float (&s)[N])
 {
 #pragma unroll
-    for (int i = 0; i < 8; i += 2) {
+    for (int i = 0; i < N; i += 2) {
         const int half = i >> 1 & 1, row = place[8 * half].query;
         uint32_t word[4];
         fasc_philox(p.seed, (uint32_t)(key + FragmentColumns::of(i)) >> 1,

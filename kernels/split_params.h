@@ -22,12 +22,12 @@ typedef struct fasc_split_params {
     int32_t block_n;
 } fasc_split_params;
 
-/* Shared memory: Q, the stages of K and V, and with EXTRAS what is known of 16 rows; in the end
- * totals and a row of the output for each row and warp. */
+/* Shared memory: Q, the stages of K and V, and with EXTRAS what is known of rows; in the end totals
+ * and a row of the output for each row and warp. */
 #define FASC_SPLIT_ROW_BYTES 48
-#define FASC_SPLIT_TILES_BYTES(head_dim, warps, stages, extras)                                    \
-    (16 * (head_dim)*2 + 2 * (stages)*16 * (warps) * (head_dim)*2 +                                \
-     ((extras) ? 16 * FASC_SPLIT_ROW_BYTES : 0))
+#define FASC_SPLIT_TILES_BYTES(head_dim, warps, row_warps, stages, extras)                         \
+    (16 * (row_warps) * (head_dim)*2 + 2 * (stages)*16 * (warps) * (head_dim)*2 +                  \
+     ((extras) ? 16 * (row_warps)*FASC_SPLIT_ROW_BYTES : 0))
 #define FASC_SPLIT_ROOM_BYTES(head_dim, warps) ((warps)*16 * (((head_dim) + 4) * 4 + 24))
 
 #endif

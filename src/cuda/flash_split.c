@@ -9,11 +9,12 @@
 
 #include "split_params.h"
 
-enum { ROWS = 16, MOST_SPLITS = 256, LEAST_TILES = 4 /* of a split */, KEYS_AT_A_TIME = 1024 };
+enum { MOST_SPLITS = 256, LEAST_TILES = 8 /* of a split */, KEYS_AT_A_TIME = 1024 };
 
 /* Of those that hold the head_dim, the first that fits. */
 typedef struct split_config {
-    int32_t head_dim, warps, stages; /* the kernel's macros */
+    int32_t head_dim, warps,
+        stages; /* the kernel's macros, but for ROW_WARPS: 1, 2, 4, up to warps */
 } split_config;
 
 static const split_config CONFIG[] = {
@@ -22,20 +23,23 @@ static const split_config CONFIG[] = {
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
-static size_t smem_bytes(const split_config *c, bool extras)
+/* The query heads of a group are rows of one key head. */
+static int64_t rows_of_head(const fasc_problem *problem)
 {
-    size_t tiles =
-        FASC_SPLIT_TILES_BYTES((size_t)c->head_dim, (size_t)c->warps, (size_t)c->stages, extras);
-    size_t room = FASC_SPLIT_ROOM_BYTES((size_t)c->head_dim, (size_t)c->warps);
-    return tiles > room ? tiles : room;
+    return problem->group * problem->seqlen_q;
 }
 
-static bool matches(const split_config *c, const fasc_kernel_config *wanted)
+/* Warps with rows of their own: as many as there are rows for. */
+static int32_t row_warps_of(const fasc_problem *problem, const split_config *c)
 {
-    return (!wanted->block_m || wanted->block_m == ROWS) &&
-           (!wanted->block_n || wanted->block_n == 16 * c->warps) &&
-           (!wanted->stages || wanted->stages == c->stages) &&
-           (!wanted->warps || wanted->warps == c->warps);
+    int32_t warps = 1;
+    if (problem->args->kernel.block_m) {
+        return problem->args->kernel.block_m / 16;
+    }
+    while (warps < c->warps && 16 * warps < rows_of_head(problem)) {
+        warps *= 2;
+    }
+    return warps;
 }
 
 /* Anything beyond out, lse and row_max takes the kernel's other variant. */
@@ -43,6 +47,32 @@ static bool has_extras(const fasc_problem *problem)
 {
     return problem->mask_data || problem->dropout ||
            problem->wanted & ~(FASC_WANT(OUT) | FASC_WANT(LSE) | FASC_WANT(ROW_MAX));
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Shared memory of a block. A third block would only unbalance the multiprocessors: two load as
+ * fast. */
+static size_t smem_bytes(const fasc_cuda_device *d, const fasc_problem *problem,
+                         const split_config *c)
+{
+    size_t head_dim = (size_t)c->head_dim, warps = (size_t)c->warps;
+    size_t tiles = FASC_SPLIT_TILES_BYTES(head_dim, warps, (size_t)row_warps_of(problem, c),
+                                          (size_t)c->stages, has_extras(problem));
+    return larger(larger(tiles, FASC_SPLIT_ROOM_BYTES(head_dim, warps)),
+                  (size_t)d->smem_per_unit / 3);
+}
+
+static bool matches(const split_config *c, const fasc_kernel_config *wanted)
+{
+    const int32_t m = wanted->block_m;
+    return (!m || ((m == 16 || m == 32 || m == 64) && m <= 16 * c->warps)) &&
+           (!wanted->block_n || wanted->block_n == 16 * c->warps) &&
+           (!wanted->stages || wanted->stages == c->stages) &&
+           (!wanted->warps || wanted->warps == c->warps);
 }
 
 /* NULL with the reason. */
@@ -58,13 +88,14 @@ static const split_config *choose(const fasc_cuda_device *d, const fasc_problem 
             continue;
         }
         head_dim = c->head_dim;
-        bool fits = (int64_t)smem_bytes(c, has_extras(problem)) <= d->smem_per_block;
-        if (fits && matches(c, &problem->args->kernel)) {
+        const bool match = matches(c, &problem->args->kernel);
+        if (match && (int64_t)smem_bytes(d, problem, c) <= d->smem_per_block) {
             return c;
         }
-        used += used < room ? (size_t)snprintf(why + used, room - used, " %dx%d,%d,%d%s", ROWS,
-                                               16 * c->warps, c->stages, c->warps,
-                                               fits ? "" : " (too much shared memory)")
+        used += used < room ? (size_t)snprintf(why + used, room - used, " %sx%d,%d,%d%s",
+                                               c->warps < 4 ? "16|32" : "16|32|64", 16 * c->warps,
+                                               c->stages, c->warps,
+                                               match ? " (too much shared memory)" : "")
                             : 0;
     }
     return NULL;
@@ -89,36 +120,33 @@ static void walked_tiles(const fasc_problem *problem, const split_config *c, int
     *end = last > first ? (last + block_n - 1) / block_n : *begin;
 }
 
-/* Row tiles: the query heads of a group are rows of one key head. */
-static int64_t row_tiles(const fasc_problem *problem)
+static int64_t row_tiles(const fasc_problem *problem, const split_config *c)
 {
-    return (problem->group * problem->seqlen_q + ROWS - 1) / ROWS;
+    const int32_t rows = 16 * row_warps_of(problem, c);
+    return (rows_of_head(problem) + rows - 1) / rows;
 }
 
 /* Blocks of one split. */
-static int64_t blocks_of(const fasc_problem *problem)
+static int64_t blocks_of(const fasc_problem *problem, const split_config *c)
 {
-    return problem->batch * problem->heads_k * row_tiles(problem);
+    return problem->batch * problem->heads_k * row_tiles(problem, c);
 }
 
-/* How full the device is on average while `blocks` run, two on a multiprocessor. */
-static double fullness(const fasc_cuda_device *d, int64_t blocks)
+/* The smallest split within 85 % of that which fills the device best, on average while it runs. */
+static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem,
+                          const split_config *c, int64_t tiles)
 {
-    int64_t slots = 2 * (int64_t)d->units, waves = (blocks + slots - 1) / slots;
-    return (double)blocks / (double)(waves * slots);
-}
-
-/* The smallest split within 85 % of the fullest. */
-static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem, int64_t tiles)
-{
-    int64_t most = tiles / LEAST_TILES < MOST_SPLITS ? tiles / LEAST_TILES : MOST_SPLITS;
-    double fullest = 0.0;
+    const int64_t fit = d->smem_per_unit / ((int64_t)smem_bytes(d, problem, c) + 1024);
+    const int64_t slots = d->units * (fit > 1 ? 2 : 1), blocks = blocks_of(problem, c);
+    const int64_t most = tiles / LEAST_TILES < MOST_SPLITS ? tiles / LEAST_TILES : MOST_SPLITS;
+    double fullness[MOST_SPLITS + 1], fullest = 0.0;
     for (int64_t n = 1; n <= most; n++) {
-        double full = fullness(d, n * blocks_of(problem));
-        fullest = full > fullest ? full : fullest;
+        const int64_t waves = (n * blocks + slots - 1) / slots;
+        fullness[n] = (double)(n * blocks) / (double)(waves * slots);
+        fullest = fullness[n] > fullest ? fullness[n] : fullest;
     }
     for (int64_t n = 1; n <= most; n++) {
-        if (fullness(d, n * blocks_of(problem)) >= 0.85 * fullest) {
+        if (fullness[n] >= 0.85 * fullest) {
             return (int32_t)n;
         }
     }
@@ -146,12 +174,16 @@ int32_t fasc_split_count(const fasc_cuda_device *d, const fasc_problem *problem)
         problem->wanted == 0) {
         return 1;
     }
-    int64_t rows = problem->batch * problem->heads_q * ((problem->seqlen_q + 63) / 64);
-    /* With more than two row tiles K and V are read again and again: only where the device would
-     * stand nearly empty. */
-    bool empty = row_tiles(problem) <= 2 ? blocks_of(problem) * 5 < 8 * (int64_t)d->units
-                                         : rows * 8 <= (int64_t)d->units;
-    return empty ? best_count(d, problem, end - begin) : 1;
+    const int64_t tiles = end - begin, rows = rows_of_head(problem);
+    const int32_t best = best_count(d, problem, c, tiles);
+    if (row_tiles(problem, c) == 1) {
+        /* K and V are read once and as fast as memory goes, which no other kernel does; where they
+         * are few, parts cost more than they. */
+        return best < 2 && tiles >= 4 && tiles >= rows / 2 ? 2 : best;
+    }
+    /* K and V are read again and again: only where the device would stand nearly empty. */
+    const int64_t whole = problem->batch * problem->heads_q * ((problem->seqlen_q + 63) / 64);
+    return whole * 8 <= (int64_t)d->units ? best : 1;
 }
 
 /* ---- launches ------------------------------------------------------------ */
@@ -203,7 +235,7 @@ fasc_status fasc_split_plan(fasc_cuda_device *d, const fasc_problem *problem,
     char why[8];
     const split_config *c = choose(d, problem, why, sizeof why);
     plan->splits = fasc_split_count(d, problem);
-    plan->block_m = ROWS;
+    plan->block_m = 16 * row_warps_of(problem, c);
     plan->block_n = 16 * c->warps;
     plan->stages = c->stages;
     plan->warps = c->warps;
@@ -218,10 +250,11 @@ fasc_status fasc_split_plan(fasc_cuda_device *d, const fasc_problem *problem,
     return FASC_OK;
 }
 
-static void macros_of(const split_config *c, bool bf16, bool extras, char *macros, size_t room)
+static void macros_of(const split_config *c, int32_t row_warps, bool bf16, bool extras,
+                      char *macros, size_t room)
 {
-    snprintf(macros, room, "FASC_BF16=%d HEAD_DIM=%d WARPS=%d STAGES=%d EXTRAS=%d", bf16,
-             c->head_dim, c->warps, c->stages, extras);
+    snprintf(macros, room, "FASC_BF16=%d HEAD_DIM=%d WARPS=%d ROW_WARPS=%d STAGES=%d EXTRAS=%d",
+             bf16, c->head_dim, c->warps, row_warps, c->stages, extras);
 }
 
 static void join_macros(bool bf16, bool extras, char *macros, size_t room)
@@ -233,22 +266,34 @@ static const char *const SPLIT = "kernels/flash_split.cu", *const JOIN = "kernel
 
 int32_t fasc_split_config_count(void)
 {
-    return 4 * (CONFIG_COUNT + 1);
+    fasc_cuda_config config;
+    int32_t count = 0;
+    while (fasc_split_config_at(count, &config)) {
+        count++;
+    }
+    return count;
 }
 
 bool fasc_split_config_at(int32_t i, fasc_cuda_config *config)
 {
     const bool bf16 = i % 2, extras = i / 2 % 2;
-    if (i < 0 || i >= fasc_split_config_count()) {
+    int32_t row = i / 4;
+    if (i < 0) {
         return false;
     }
-    *config = (fasc_cuda_config){.source = i < 4 * CONFIG_COUNT ? SPLIT : JOIN};
-    if (config->source == SPLIT) {
-        macros_of(&CONFIG[i / 4], bf16, extras, config->macros, sizeof config->macros);
-    } else {
-        join_macros(bf16, extras, config->macros, sizeof config->macros);
+    *config = (fasc_cuda_config){.source = SPLIT};
+    for (int n = 0; n < CONFIG_COUNT; n++) {
+        for (int32_t row_warps = 1; row_warps <= CONFIG[n].warps; row_warps *= 2) {
+            if (row-- == 0) {
+                macros_of(&CONFIG[n], row_warps, bf16, extras, config->macros,
+                          sizeof config->macros);
+                return true;
+            }
+        }
     }
-    return true;
+    config->source = JOIN;
+    join_macros(bf16, extras, config->macros, sizeof config->macros);
+    return row == 0;
 }
 
 /* The parts, the joining of rows, the finishing of scores. */
@@ -260,13 +305,13 @@ bool fasc_split_stage(const fasc_cuda_device *d, const fasc_problem *problem, in
     const bool bf16 = problem->dtype == FASC_BF16, extras = has_extras(problem);
     const int64_t pieces = (problem->seqlen_k + KEYS_AT_A_TIME - 1) / KEYS_AT_A_TIME;
     if (index == 0) {
-        macros_of(c, bf16, extras, stage->macros, sizeof stage->macros);
+        macros_of(c, row_warps_of(problem, c), bf16, extras, stage->macros, sizeof stage->macros);
         stage->launch =
             (fasc_cuda_launch){.source = SPLIT,
                                .entry = "fasc_flash_split",
-                               .blocks = blocks_of(problem) * fasc_split_count(d, problem),
+                               .blocks = blocks_of(problem, c) * fasc_split_count(d, problem),
                                .threads = c->warps * 32,
-                               .smem = smem_bytes(c, extras)};
+                               .smem = smem_bytes(d, problem, c)};
     } else {
         join_macros(bf16, extras, stage->macros, sizeof stage->macros);
         stage->launch = (fasc_cuda_launch){.source = JOIN,
