@@ -5,8 +5,8 @@
 --     fasc-bench sweep_decode --axis splits=1,2,8 --axis kernel=flash --batch 1
 --
 -- B/s counts keys and values read once: it is what decoding is about. splits is into how many parts
--- the keys go that are worked on side by side (0: the library's choice, which each point's record
--- names); the queries are the last ones of a causal sequence.
+-- the keys go that are worked on side by side (0: the library's choice, which `parts` shows); the
+-- queries are the last ones of a causal sequence.
 local fasc = require "fasc"
 local bench = fasc.bench
 
@@ -32,6 +32,9 @@ bench.main {
         {"batch", 1, "batch size", min = 1, gpu = 8},
         {"heads", 32, "query heads", min = 1},
         {"heads_kv", 8, "key/value heads; 0: as many as query heads", min = 0},
+    },
+    columns = {
+        {"parts", 5, function(row) return row.plan and tostring(row.plan.splits) or "-" end},
     },
     weight = function(point)
         return point.seqlen

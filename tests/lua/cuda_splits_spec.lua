@@ -20,6 +20,8 @@ local PROBLEMS = {
     {{1, 4, 1, 2, 400, 256}, {}},
     {{1, 2, 2, 17, 330, 192}, {window = {20, 0}}}, -- most splits see nothing
     {{2, 2, 1, 3, 200, 64}, {sm_scale = 0}}, -- all scores are the same
+    {{1, 6, 1, 7, 190, 256}, {causal = true}},
+    {{1, 8, 1, 6, 333, 96}, {}},
 }
 
 local function inputs(sizes, dtype)
@@ -106,6 +108,11 @@ describe("split keys", function()
         assert(fasc.check(q, k, v, r).ok)
         local whole = fasc.attention(q, k, v, {kernel = {name = "flash", splits = 1}})
         assert.equal(1, whole.plan.splits)
+        -- as many queries as blocks have rows for, also where blocks are many
+        q, k, v = inputs({4, 64, 16, 16, 2048, 64}, "f16")
+        assert.is_true(fasc.plan(q, k, v, {}).splits > 1)
+        q, k, v = inputs({4, 64, 64, 512, 512, 64}, "f16")
+        assert.equal(1, fasc.plan(q, k, v, {}).splits)
     end)
 
     on_gpu("give the same bits in every run", function()
@@ -133,10 +140,15 @@ describe("split keys", function()
         local r = fasc.attention(q, k, v, {kernel = kernel})
         assert.equal(2, r.plan.splits)
         assert.equal(2, r.plan.stages)
+        assert.equal(16, r.plan.block_m)
+        kernel.block_m = 64
+        r = fasc.attention(q, k, v, {kernel = kernel})
+        assert.equal(64, r.plan.block_m)
+        assert(fasc.check(q, k, v, r).ok)
         kernel.stages = 9
         local ok, err = pcall(fasc.attention, q, k, v, {kernel = kernel})
         assert.is_false(ok)
-        assert.matches("has these block_m x block_n, stages, warps when keys are split: 16x64,3,4",
-            err.message, 1, true)
+        assert.matches("has these block_m x block_n, stages, warps when keys are split: "
+            .. "16|32|64x64,3,4", err.message, 1, true)
     end)
 end)
