@@ -2,18 +2,18 @@
 //
 //   sum_c scale x_r . y_c = scale x_r . (sum of the y_c that it sees)
 //
-// and under a band those columns are a range, whose ends move by one from row to row: the sum of
-// y's starts from prefix sums over tiles and takes one column in and one out a row. Rows are
-// queries and columns keys (row_sum), or the other way round (col_sum_logits).
+// and under a band those columns are a range, whose ends move by one from row to row: rows that are
+// neighbours share most of it, whose sum comes from prefix sums over tiles. Rows are queries and
+// columns keys (row_sum), or the other way round (col_sum_logits).
 //
 //   linear_tiles  float64 sums of y over tiles of 64 columns, and whether y has NaN or infinities
 //   linear_scan   their prefix sums, in place
 //   linear_rows   a warp takes 16 rows
 //
-// Prefixes are float64, so that their differences keep what a window's sum needs; what enters and
-// leaves within 16 rows is float32. Where y is not
-// finite, differences would carry NaN to rows that do not see it: there each row adds up what it
-// sees. Geometry as in reducer_params.h; no mask tensor.
+// Prefixes are float64, so that their differences keep what a window's sum needs; what 16 rows do
+// not share is added in float32, and nothing is ever taken away. Where y is not finite, differences
+// would carry NaN to rows that do not see it: there each row adds up what it sees. Geometry as in
+// reducer_params.h; no mask tensor.
 //
 // Macros: FASC_BF16 (0, 1).
 
@@ -108,24 +108,25 @@ __device__ __forceinline__ void take(const fasc_linear_params &p, Sum &s, const 
     }
 }
 
-// Begins with the sum of a range's columns. Prefixes are subtracted in float64, the rest is few.
+// Begins with the sum of a range's columns: of its whole tiles by their prefixes, subtracted in
+// float64, and of the others one by one.
 __device__ __forceinline__ void begin_sum(const fasc_linear_params &p, Sum &s, const uint16_t *y,
                                           int64_t head, Range range, int lane)
 {
-    const double *low = prefix_of(p, head, range.first / TILE);
-    const double *high = prefix_of(p, head, range.end / TILE);
+    const int first = (range.first + TILE - 1) / TILE, end = max(range.end / TILE, first);
+    const double *low = prefix_of(p, head, first), *high = prefix_of(p, head, end);
 #pragma unroll
     for (int n = 0; n < 2 * PAIRS; n++) {
         const int d = 2 * (lane + 32 * (n / 2)) + n % 2;
         s.x[n] = d < p.head_dim ? (float)(high[d] - low[d]) : 0.0f;
     }
 #pragma unroll 8
-    for (int c = range.end / TILE * TILE; c < range.end; c++) {
+    for (int c = range.first; c < min(first * TILE, range.end); c++) {
         take(p, s, y, c, 1.0f, lane);
     }
 #pragma unroll 8
-    for (int c = range.first / TILE * TILE; c < range.first; c++) {
-        take(p, s, y, c, -1.0f, lane);
+    for (int c = end * TILE; c < range.end; c++) {
+        take(p, s, y, c, 1.0f, lane);
     }
 }
 
@@ -145,31 +146,7 @@ __device__ __forceinline__ float dot(const fasc_linear_params &p, const Sum &s, 
     return sum;
 }
 
-// Rows [row0, row0 + ROWS) against columns that are all finite: what enters and leaves the range is
-// loaded without asking, times 0 where nothing does.
-__device__ __forceinline__ void sum_by_differences(const fasc_linear_params &p,
-                                                   float (&total)[ROWS], const uint16_t *x,
-                                                   const uint16_t *y, int64_t head, int row0,
-                                                   int lane)
-{
-    Range held = range_of(p, row0);
-    Sum sum;
-    begin_sum(p, sum, y, head, held, lane);
-#pragma unroll
-    for (int n = 0; n < ROWS; n++) {
-        const int row = min(row0 + n, p.row_end - 1);
-        const Range range = range_of(p, row);
-        if (p.banded) {
-            take(p, sum, y, min(held.end, p.column_end - 1), range.end > held.end ? 1.0f : 0.0f,
-                 lane);
-            take(p, sum, y, min(held.first, p.column_end - 1),
-                 range.first > held.first ? -1.0f : 0.0f, lane);
-            held = range;
-        }
-        total[n] += range.end > range.first ? dot(p, sum, x, row, lane) : 0.0f;
-    }
-}
-
+// Rows [row0, row0 + ROWS), each by itself.
 __device__ __noinline__ void sum_in_full(const fasc_linear_params &p, float (&total)[ROWS],
                                          const uint16_t *x, const uint16_t *y, int row0, int lane)
 {
@@ -185,6 +162,43 @@ __device__ __noinline__ void sum_in_full(const fasc_linear_params &p, float (&to
         for (int n = 0; n < ROWS; n++) {
             total[n] += row0 + n == row ? here : 0.0f;
         }
+    }
+}
+
+// The same for rows that share columns, all of them finite: what all rows see once, then what the
+// later ones see beyond it, from the first row on, then what the earlier ones see before it, from
+// the last row back. Sums only grow: a large column that left a range would leave its rounding. The
+// next column is loaded without asking, times 0 where a row does not see it.
+__device__ __forceinline__ void sum_from(const fasc_linear_params &p, float (&total)[ROWS],
+                                         const uint16_t *x, const uint16_t *y, int64_t head,
+                                         int row0, Range shared, int lane)
+{
+    Sum sum;
+    begin_sum(p, sum, y, head, shared, lane);
+    int end = shared.end;
+#pragma unroll
+    for (int n = 0; n < ROWS; n++) {
+        const int row = min(row0 + n, p.row_end - 1);
+        if (p.banded) {
+            const int next = range_of(p, row).end;
+            take(p, sum, y, min(end, p.column_end - 1), next > end ? 1.0f : 0.0f, lane);
+            end = next;
+        }
+        total[n] += dot(p, sum, x, row, lane);
+    }
+}
+
+__device__ __noinline__ void sum_before(const fasc_linear_params &p, float (&total)[ROWS],
+                                        const uint16_t *x, const uint16_t *y, int row0, int first,
+                                        int lane)
+{
+    Sum sum = {};
+#pragma unroll
+    for (int n = ROWS - 1; n >= 0; n--) {
+        const int row = min(row0 + n, p.row_end - 1), next = range_of(p, row).first;
+        take(p, sum, y, max(first - 1, p.column_begin), next < first ? 1.0f : 0.0f, lane);
+        first = next;
+        total[n] += dot(p, sum, x, row, lane);
     }
 }
 
@@ -207,10 +221,15 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
         const int64_t from =
             batch * p.column_heads + head / p.column_group * p.column_repeat + repeat;
         const uint16_t *y = column_head(p, from);
-        if (p.spoilt[from]) {
+        const Range begin = range_of(p, row0);
+        const Range shared = {range_of(p, min(row0 + ROWS, p.row_end) - 1).first, begin.end};
+        if (p.spoilt[from] || shared.first >= shared.end) { // or ranges are short
             sum_in_full(p, total, x, y, row0, lane);
-        } else {
-            sum_by_differences(p, total, x, y, from, row0, lane);
+            continue;
+        }
+        sum_from(p, total, x, y, from, row0, shared, lane);
+        if (begin.first < shared.first) {
+            sum_before(p, total, x, y, row0, shared.first, lane);
         }
     }
 #pragma unroll

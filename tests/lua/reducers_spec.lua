@@ -106,6 +106,20 @@ describe("statistics of the scores", function()
         end
     end)
 
+    it("feel a key, or a query, of large numbers only where a pair has it", function()
+        local q, k, v = support.qkv({1, 1, 1, 300, 300, 64}, "f16")
+        q:slice(0, 0, 110):fill(1e4)
+        k:slice(0, 0, 70):fill(1e4)
+        for _, row in ipairs(fasc.kernels(support.device)) do
+            local kernel = {name = row.name, arch = row.arch}
+            for _, left in ipairs(support.serves(kernel, q, k, v) and {0, 3, 20, 90} or {}) do
+                local check = fasc.check(q, k, v, {window = {left, 2}, kernel = kernel,
+                    want = {"row_sum", "col_sum_logits"}})
+                assert(check.ok, ("window %d: %s\n%s"):format(left, row.name, tostring(check)))
+            end
+        end
+    end)
+
     it("feel a NaN only where a pair has it", function()
         local q, k, v = support.qkv({1, 1, 1, 50, 50, 64}, "f16")
         k:slice(0, 0, 20):fill(0 / 0) -- key 20: seen by queries 20 and on
