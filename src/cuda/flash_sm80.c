@@ -21,6 +21,8 @@ enum {
     EVERYTHING = LEAN | OTHERS | STATISTICS
 };
 
+enum { NEWER = 999 }; /* than any compute capability there is */
+
 /* A head_dim takes the rows of the smallest head_dim that holds it, best first. Measured:
  * results/sm80_log.md. Rows that do not serve everything are for the compute capabilities
  * [first, last], where they need no spills. */
@@ -30,11 +32,18 @@ typedef struct sm80_config {
 } sm80_config;
 
 static const sm80_config CONFIG[] = {
-    {64, 128, 128, 2, 4, LEAN, 89, 90},       {64, 128, 64, 2, 4, EVERYTHING, 0, 0},
-    {96, 128, 64, 1, 4, LEAN | OTHERS, 0, 0}, {96, 128, 32, 2, 4, STATISTICS, 0, 0},
-    {128, 128, 64, 2, 4, OUT_LOGITS, 90, 90}, {128, 128, 64, 1, 4, OUT_LOGITS, 80, 89},
-    {128, 128, 64, 1, 4, OUT_ALONE, 80, 90},  {128, 128, 32, 2, 4, EVERYTHING, 0, 0},
-    {192, 64, 64, 1, 4, EVERYTHING, 0, 0},    {256, 64, 32, 1, 4, EVERYTHING, 0, 0},
+    {64, 128, 128, 2, 4, LEAN, 89, 90},
+    {64, 128, 64, 2, 4, EVERYTHING, 0, 0},
+    {96, 128, 64, 1, 4, LEAN | OTHERS, 80, 119},
+    {96, 128, 64, 1, 4, LEAN, 120, NEWER},
+    {96, 128, 32, 2, 4, LEAN | OTHERS, 120, NEWER},
+    {96, 128, 32, 2, 4, STATISTICS, 0, 0},
+    {128, 128, 64, 2, 4, OUT_LOGITS, 90, 90},
+    {128, 128, 64, 1, 4, OUT_LOGITS, 80, 89},
+    {128, 128, 64, 1, 4, OUT_ALONE, 80, 90},
+    {128, 128, 32, 2, 4, EVERYTHING, 0, 0},
+    {192, 64, 64, 1, 4, EVERYTHING, 0, 0},
+    {256, 64, 32, 1, 4, EVERYTHING, 0, 0},
 };
 
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
@@ -135,7 +144,9 @@ static const sm80_config *choose(const fasc_cuda_device *d, const fasc_problem *
         if (!matches(c, &problem->args->kernel)) {
             used = list(why, used, room, c, "", 0, 0);
         } else if (c->last && (d->compute < c->first || d->compute > c->last)) {
-            used = list(why, used, room, c, " (for sm_%lld to sm_%lld)", c->first, c->last);
+            used = list(why, used, room, c,
+                        c->last == NEWER ? " (from sm_%lld on)" : " (for sm_%lld to sm_%lld)",
+                        c->first, c->last);
         } else if (!serves(c, use)) {
             used = list(why, used, room, c,
                         use->statistics         ? " (no statistics)"
