@@ -490,6 +490,7 @@ fasc_status fasc_attention_inspect(const fasc_attention_args *args, int32_t inde
  *                      <= ulp(ref)/2 + 2^-19 (the sum of a)
  *   col_sum_probs, diag_sum_probs, pooled_mass
  *                      <= ulp(ref)/2 + 2^-19 (the sum of p (1 + A)); pooled_mass its mean
+ *                         (a p below 2^-126 may count as 0 there and here)
  *   col_max_probs, pooled_max
  *                      <= ulp(ref)/2 + 2^-19 (the largest p (1 + A))
  *   entropy            <= 2^-19 (1 + A) (1 + ref)
