@@ -56,6 +56,28 @@ typedef struct fasc_cuda_attention {
 extern const fasc_cuda_attention fasc_cuda_naive, fasc_cuda_blas, fasc_cuda_flash_sm80,
     fasc_cuda_flash_sm90;
 
+/* ---- what kernels are told ----------------------------------------------- */
+
+/* Strides of the first `count` dimensions; 0 for those of one element, whose stride says nothing.
+ */
+static inline void fasc_cuda_strides(const fasc_tensor *t, int count, int64_t *stride)
+{
+    for (int i = 0; i < count; i++) {
+        stride[i] = t->shape[i] > 1 ? t->stride[i] : 0;
+    }
+}
+
+/* The problem's mask tensor; data NULL = none. */
+static inline fasc_matrix_params fasc_cuda_mask_of(const fasc_problem *problem)
+{
+    fasc_matrix_params mask = {.data = (void *)(uintptr_t)problem->mask_data,
+                               .dtype = (int32_t)problem->mask_dtype};
+    for (int i = 0; i < 4; i++) {
+        mask.stride[i] = problem->mask_stride[i];
+    }
+    return mask;
+}
+
 /* ---- the plain kernels (params.c) ---------------------------------------- */
 
 /* The parameters of a problem as a whole: chunk, s and weights are left to fill in. */

@@ -6,7 +6,7 @@
 
 typedef struct fasc_cuda_config {
     const char *source;
-    const char *arch; /* the only one that it is for; NULL = any */
+    const char *arch;    /* the only one that it is for; NULL = any */
     int32_t first, last; /* compute capabilities (80, 90, ...) that it is for; last 0 = any */
     char macros[192];
 } fasc_cuda_config;

@@ -100,13 +100,6 @@ void fasc_diagonals_launch(const fasc_cuda_device *d, const fasc_cuda_shares *sh
     };
 }
 
-static void strides_of(const fasc_tensor *t, int64_t *stride)
-{
-    for (int i = 0; i < 3; i++) {
-        stride[i] = t->shape[i] > 1 ? t->stride[i] : 0;
-    }
-}
-
 fasc_status fasc_diagonals_run(fasc_cuda_device *d, const fasc_cuda_shares *shares,
                                fasc_tensor *sum, bool probs, const fasc_flash_inputs *inputs,
                                const float *offset, int64_t offset_pitch, char *workspace,
@@ -138,14 +131,10 @@ fasc_status fasc_diagonals_run(fasc_cuda_device *d, const fasc_cuda_shares *shar
         .entries = entries_of(problem),
         .sum = (float *)(void *)sum->data,
     };
-    strides_of(&inputs->q, p.q_stride);
-    strides_of(&inputs->k, p.k_stride);
-    strides_of(sum, p.sum_stride);
-    if (problem->mask_data) {
-        p.mask.data = (void *)(uintptr_t)problem->mask_data;
-        p.mask.dtype = (int32_t)problem->mask_dtype;
-        memcpy(p.mask.stride, problem->mask_stride, sizeof p.mask.stride);
-    }
+    fasc_cuda_strides(&inputs->q, 3, p.q_stride);
+    fasc_cuda_strides(&inputs->k, 3, p.k_stride);
+    fasc_cuda_strides(sum, 3, p.sum_stride);
+    p.mask = fasc_cuda_mask_of(problem);
     fasc_status status = FASC_OK;
     for (int32_t i = 0; status == FASC_OK && i < FASC_DIAGONALS_LAUNCHES; i++) {
         fasc_cuda_stage stage;

@@ -107,15 +107,6 @@ fasc_status fasc_flash_prepare(const fasc_cuda_call *call, fasc_flash_inputs *in
 
 /* ---- parameters ---------------------------------------------------------- */
 
-/* Strides of the first `count` dimensions; 0 for those of one element, whose stride says nothing.
- */
-static void strides_of(const fasc_tensor *t, int count, int64_t *stride)
-{
-    for (int i = 0; i < count; i++) {
-        stride[i] = t->shape[i] > 1 ? t->stride[i] : 0;
-    }
-}
-
 static int32_t store_of(const fasc_tensor *t)
 {
     return fasc_flash_vector_rows(t) ? FASC_STORE_VECTOR : FASC_STORE_SCALAR;
@@ -130,7 +121,7 @@ static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
     void *data[4] = {NULL};
     for (int i = 0; i < 4; i++) {
         if (to[i]) {
-            strides_of(to[i], 3, p.stride[i]);
+            fasc_cuda_strides(to[i], 3, p.stride[i]);
             data[i] = to[i]->data;
         }
     }
@@ -178,37 +169,33 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
     }
     p.unit_log2 = fmaxf(p.unit * LOG2_E, FLT_MIN);
     p.slack = pass->first && (args->row_max || args->row_argmax) ? 0.0f : 8.0f;
-    if (problem->mask_data) {
-        p.mask.data = (void *)(uintptr_t)problem->mask_data;
-        p.mask.dtype = (int32_t)problem->mask_dtype;
-        memcpy(p.mask.stride, problem->mask_stride, sizeof p.mask.stride);
-    }
-    strides_of(&inputs->q, 3, p.q_stride);
-    strides_of(&inputs->k, 3, p.k_stride);
+    p.mask = fasc_cuda_mask_of(problem);
+    fasc_cuda_strides(&inputs->q, 3, p.q_stride);
+    fasc_cuda_strides(&inputs->k, 3, p.k_stride);
     if (pass->to) {
         p.scores = pass->to->data;
         p.scores_f32 = pass->to->dtype == FASC_F32;
         p.scores_store = scores_store_of(pass->to);
-        strides_of(pass->to, 4, p.scores_stride);
+        fasc_cuda_strides(pass->to, 4, p.scores_stride);
     }
     if (!pass->first) {
         return p;
     }
     if (args->out) {
         p.v = inputs->v.data;
-        strides_of(&inputs->v, 3, p.v_stride);
+        fasc_cuda_strides(&inputs->v, 3, p.v_stride);
         p.out = args->out->data;
         p.out_f32 = args->out->dtype == FASC_F32;
         p.out_store = store_of(args->out);
-        strides_of(args->out, 4, p.out_stride);
+        fasc_cuda_strides(args->out, 4, p.out_stride);
     }
     if (args->lse) {
         p.lse = (float *)(void *)args->lse->data;
-        strides_of(args->lse, 3, p.lse_stride);
+        fasc_cuda_strides(args->lse, 3, p.lse_stride);
     }
     if (args->row_max) {
         p.row_max = (float *)(void *)args->row_max->data;
-        strides_of(args->row_max, 3, p.row_max_stride);
+        fasc_cuda_strides(args->row_max, 3, p.row_max_stride);
     }
     if (problem->wanted & FASC_FLASH_ROW_STATISTICS) {
         p.statistics = statistics_of(problem);

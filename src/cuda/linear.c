@@ -79,13 +79,6 @@ void fasc_linear_launch(const fasc_cuda_shares *shares, const fasc_linear_sum *s
                                        .threads = index == 2 ? 128 : 256};
 }
 
-static void strides_of(const fasc_tensor *t, int64_t *stride)
-{
-    for (int i = 0; i < 3; i++) {
-        stride[i] = t->shape[i] > 1 ? t->stride[i] : 0;
-    }
-}
-
 fasc_status fasc_linear_run(fasc_cuda_device *d, const fasc_cuda_shares *shares,
                             const fasc_linear_sum *sum, const fasc_flash_inputs *inputs,
                             char *workspace, cudaStream_t stream)
@@ -119,9 +112,9 @@ fasc_status fasc_linear_run(fasc_cuda_device *d, const fasc_cuda_shares *shares,
         .spoilt = (int32_t *)(void *)(workspace + prefix_bytes(problem, keys)),
         .sum = (float *)(void *)sum->sum->data,
     };
-    strides_of(rows, p.row_stride);
-    strides_of(columns, p.column_stride);
-    strides_of(sum->sum, p.sum_stride);
+    fasc_cuda_strides(rows, 3, p.row_stride);
+    fasc_cuda_strides(columns, 3, p.column_stride);
+    fasc_cuda_strides(sum->sum, 3, p.sum_stride);
     fasc_status status = fasc_cuda_check(
         d, cudaMemsetAsync(p.spoilt, 0, spoilt_bytes(problem, keys), stream), "cudaMemsetAsync");
     for (int32_t i = 0; status == FASC_OK && i < FASC_LINEAR_LAUNCHES; i++) {

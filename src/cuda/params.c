@@ -53,13 +53,7 @@ fasc_attention_params fasc_cuda_params_of(const fasc_problem *problem)
     p.dropout_offset = args->dropout_offset;
     p.keep_scale = problem->keep_scale;
     p.seed = args->seed;
-    if (problem->mask_data) {
-        p.mask.data = (void *)(uintptr_t)problem->mask_data;
-        p.mask.dtype = (int32_t)problem->mask_dtype;
-        for (int i = 0; i < 4; i++) {
-            p.mask.stride[i] = problem->mask_stride[i];
-        }
-    }
+    p.mask = fasc_cuda_mask_of(problem);
     return p;
 }
 

@@ -257,13 +257,6 @@ static fasc_reducer_output output_of(const fasc_tensor *t)
     return o;
 }
 
-static void strides_of(const fasc_tensor *t, int64_t *stride)
-{
-    for (int i = 0; i < 3; i++) {
-        stride[i] = t->shape[i] > 1 ? t->stride[i] : 0;
-    }
-}
-
 /* Heads whose streamed operand shares half of L2: the rest is for what is read once. */
 static int32_t section_of(const fasc_cuda_device *d, const fasc_problem *problem,
                           const fasc_reducer_pass *pass)
@@ -328,17 +321,13 @@ static fasc_reducer_params params_of(const fasc_cuda_device *d, const fasc_cuda_
         p.values = output_of(args->topk_values);
         p.keys = output_of(args->topk_indices);
     }
-    if (problem->mask_data) {
-        p.mask.data = (void *)(uintptr_t)problem->mask_data;
-        p.mask.dtype = (int32_t)problem->mask_dtype;
-        memcpy(p.mask.stride, problem->mask_stride, sizeof p.mask.stride);
-        if (pass->keys) {
-            p.mask.stride[2] = problem->mask_stride[3];
-            p.mask.stride[3] = problem->mask_stride[2];
-        }
+    p.mask = fasc_cuda_mask_of(problem);
+    if (pass->keys) {
+        p.mask.stride[2] = problem->mask_stride[3];
+        p.mask.stride[3] = problem->mask_stride[2];
     }
-    strides_of(rows, p.row_stride);
-    strides_of(columns, p.column_stride);
+    fasc_cuda_strides(rows, 3, p.row_stride);
+    fasc_cuda_strides(columns, 3, p.column_stride);
     return p;
 }
 
