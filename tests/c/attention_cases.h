@@ -348,4 +348,35 @@ static inline void attention_check_paths(const attention_case *c, int32_t block_
     }
 }
 
+/* ---- what a series of cases changes in the n-th ------------------------------------------- */
+
+static inline void nothing(attention_case *c, int n)
+{
+    (void)c;
+    (void)n;
+}
+
+static inline void make_causal(attention_case *c, int n)
+{
+    c->causal = 1;
+    c->align = n & 1;
+}
+
+static inline void make_window(attention_case *c, int n)
+{
+    static const int64_t WINDOW[][2] = {{0, 0}, {3, 5}, {-1, 20}, {20, -1}, {40, 0}, {1000, 1000}};
+    c->has_window = 1;
+    c->left = WINDOW[n % 6][0];
+    c->right = WINDOW[n % 6][1];
+    c->align = n / 2 & 1;
+    c->causal = n / 4 & 1;
+}
+
+static inline void make_mask(attention_case *c, int n)
+{
+    c->mask = (mask_kind)(1 + n % (MASKS - 1));
+    c->causal = n / 4 & 1;
+    c->scale = n & 1 ? -0.3 : 0;
+}
+
 #endif

@@ -66,21 +66,9 @@ static void for_all(void (*change)(attention_case *c, int n))
     }
 }
 
-static void nothing(attention_case *c, int n)
-{
-    (void)c;
-    (void)n;
-}
-
 static void full_attention(void)
 {
     for_all(nothing);
-}
-
-static void make_causal(attention_case *c, int n)
-{
-    c->causal = 1;
-    c->align = n & 1;
 }
 
 static void causal_attention(void)
@@ -88,26 +76,9 @@ static void causal_attention(void)
     for_all(make_causal);
 }
 
-static void make_window(attention_case *c, int n)
-{
-    static const int64_t WINDOW[][2] = {{0, 0}, {3, 5}, {-1, 20}, {20, -1}, {40, 0}, {1000, 1000}};
-    c->has_window = 1;
-    c->left = WINDOW[n % 6][0];
-    c->right = WINDOW[n % 6][1];
-    c->align = n / 2 & 1;
-    c->causal = n / 4 & 1;
-}
-
 static void windows(void)
 {
     for_all(make_window);
-}
-
-static void make_mask(attention_case *c, int n)
-{
-    c->mask = (mask_kind)(1 + n % (MASKS - 1));
-    c->causal = n / 4 & 1;
-    c->scale = n & 1 ? -0.3 : 0;
 }
 
 static void masks(void)

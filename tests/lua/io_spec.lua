@@ -6,17 +6,7 @@ local fails = support.fails
 local at = support.folder(setup, teardown)
 
 local function write(name, bytes)
-    local file = assert(io.open(at(name), "wb"))
-    file:write(bytes)
-    file:close()
-    return at(name)
-end
-
-local function bytes_of(path)
-    local file = assert(io.open(path, "rb"))
-    local bytes = file:read "*a"
-    file:close()
-    return bytes
+    return support.write(at(name), bytes)
 end
 
 -- A safetensors file with this header.
@@ -66,7 +56,7 @@ describe("a .safetensors file", function()
         local options = {metadata = {x = 1, y = 2, z = 3}}
         fasc.save(at "1.safetensors", {a = a, b = b}, options)
         fasc.save(at "2.safetensors", {b = b, a = a}, options)
-        assert(bytes_of(at "1.safetensors") == bytes_of(at "2.safetensors"))
+        assert(support.read(at "1.safetensors") == support.read(at "2.safetensors"))
     end)
 
     it("gives the tensors that were asked for, as they were asked for", function()
@@ -142,7 +132,7 @@ describe("an .npz file", function()
         local t = support.zeros({10000}, {dtype = "u8"})
         fasc.save(at "large.npz", {t = t})
         fasc.save(at "small.npz", {t = t}, {compress = true})
-        assert(#bytes_of(at "small.npz") * 20 < #bytes_of(at "large.npz"))
+        assert(#support.read(at "small.npz") * 20 < #support.read(at "large.npz"))
         fails("EUNSUPPORTED", function()
             fasc.save(at "n.npz", {b = support.ones({2}, {dtype = "bf16"})})
         end, "save_npz: b: npy has no bf16")
@@ -262,7 +252,7 @@ describe("a tensor is read", function()
     it("as another dtype of its size", function()
         local t = support.randn({3, 4}, {seed = 1, dtype = "bf16"})
         fasc.save(at "as.safetensors", {t = t})
-        local bytes = bytes_of(at "as.safetensors"):gsub('"BF16"', '"U16" ')
+        local bytes = support.read(at "as.safetensors"):gsub('"BF16"', '"U16" ')
         local file = fasc.open(write("u16.safetensors", bytes))
         assert.equal("i32", file:read("t").dtype)
         support.same(file:read("t", {as = "bf16"}), t)

@@ -6,19 +6,6 @@ local support = require "support"
 
 local raises = support.raises
 
-local function slurp(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read "*a"
-    file:close()
-    return text
-end
-
-local function spill(path, text)
-    local file = assert(io.open(path, "wb"))
-    file:write(text)
-    file:close()
-end
-
 describe("records", function()
     local at = support.folder(before_each, after_each)
 
@@ -29,7 +16,8 @@ describe("records", function()
             writer:append(json.object {{"schema", 1}, {"run", run}, {"x", 0.1}})
             writer:close()
         end
-        assert.equal('{"schema":1,"run":1,"x":0.1}\n{"schema":1,"run":2,"x":0.1}\n', slurp(path))
+        assert.equal('{"schema":1,"run":1,"x":0.1}\n{"schema":1,"run":2,"x":0.1}\n',
+            support.read(path))
         local records, problems = results.read(path)
         assert.equal(2, #records)
         assert.equal(2, records[2].run)
@@ -38,7 +26,7 @@ describe("records", function()
 
     it("begin on a new line after one that was cut off", function()
         local path = at "r.jsonl"
-        spill(path, '{"schema":1,"a":1}\n{"schema":1,"a"')
+        support.write(path, '{"schema":1,"a":1}\n{"schema":1,"a"')
         local writer = results.open(path)
         writer:append {schema = 1, a = 3}
         writer:append {schema = 1, a = 4}
@@ -51,7 +39,7 @@ describe("records", function()
 
     it("that cannot be read are named and left out", function()
         local path = at "r.jsonl"
-        spill(path, table.concat({
+        support.write(path, table.concat({
             '{"schema":1,"a":1}', "", "garbage", '{"schema":99}', "[1]", '{"a":1}',
             '{"schema":1,"schema":1}', '{"schema":1,"a":2}',
         }, "\n"))
@@ -69,7 +57,7 @@ describe("records", function()
     end)
 
     it("cannot go where nothing can be written", function()
-        spill(at "file", "")
+        support.write(at "file", "")
         raises("EIO", "results: " .. at "file", results.open, at "file/r.jsonl")
         raises("EIO", "Is a directory", results.open, at())
     end)

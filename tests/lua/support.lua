@@ -104,6 +104,22 @@ function M.folder(before, after)
     end
 end
 
+--- Writes a file and returns its path.
+function M.write(path, bytes)
+    local file = assert(io.open(path, "wb"))
+    file:write(bytes)
+    file:close()
+    return path
+end
+
+--- All that a file holds.
+function M.read(path)
+    local file = assert(io.open(path, "rb"))
+    local bytes = file:read "*a"
+    file:close()
+    return bytes
+end
+
 -- ---- the oracle ----------------------------------------------------------------------------
 
 -- Does query i see key j? opts as for fasc.attention; mask is a function(b, h, i, j).

@@ -7,10 +7,7 @@ local fails = support.fails
 local at = support.folder(setup, teardown)
 
 local function write(name, text)
-    local file = assert(io.open(at(name), "wb"))
-    file:write(text)
-    file:close()
-    return at(name)
+    return support.write(at(name), text)
 end
 
 describe("tokens", function()
