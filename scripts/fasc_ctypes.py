@@ -1,4 +1,4 @@
-"""fasc for Python programs that hold PyTorch tensors: libfasc.so through ctypes.
+"""fasc for Python programs: libfasc.so through ctypes, on any memory, and on PyTorch's tensors.
 
 The structs are read from fasc.h itself (the region between its two markers), so that nothing is
 declared twice; their sizes are checked against the library. Tensors are wrapped where they lie.
@@ -48,10 +48,10 @@ class FascError(RuntimeError):
     """A failed call; the message is the library's own line."""
 
 
-class Fasc:
-    """The library of a build, and the GPU of PyTorch's current device."""
+class Library:
+    """The library of a build, and one of its devices ("cpu", "cuda:0")."""
 
-    def __init__(self, build, header):
+    def __init__(self, build, header, device):
         self.lib = ctypes.CDLL(os.path.join(build, "lib", "libfasc.so"))
         self.structs = read_structs(header)
         self.lib.fasc_last_error.restype = ctypes.c_char_p
@@ -62,11 +62,8 @@ class Fasc:
             expected = self.lib.fasc_struct_size(name.encode())
             if expected and expected != ctypes.sizeof(struct):
                 raise FascError(f"{name}: {ctypes.sizeof(struct)} bytes here, {expected} there")
-        import torch
         self.device = ctypes.c_void_p()
-        name = f"cuda:{torch.cuda.current_device()}".encode()
-        self.check(self.lib.fasc_device_open(name, ctypes.byref(self.device)))
-        self.dtypes = {torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
+        self.check(self.lib.fasc_device_open(device.encode(), ctypes.byref(self.device)))
 
     def versions(self):
         """What a record needs: the driver, and the commit that fasc was built from."""
@@ -87,15 +84,28 @@ class Fasc:
             setattr(struct, field, value)
         return struct
 
-    def wrap(self, t):
-        """A handle on a PyTorch tensor's memory; the tensor must outlive it."""
-        shape = (ctypes.c_int64 * t.dim())(*t.shape)
-        stride = (ctypes.c_int64 * t.dim())(*t.stride())
-        handle = ctypes.c_void_p()
-        self.check(self.lib.fasc_tensor_wrap(self.device, self.dtypes[t.dtype], t.dim(), shape,
-                                             stride, ctypes.c_void_p(t.data_ptr()),
+    def wrap_memory(self, dtype, shape, stride, address):
+        """A handle on memory, which must outlive it; dtype is a fasc_dtype, strides count
+        elements."""
+        rank, handle = len(shape), ctypes.c_void_p()
+        numbers = ctypes.c_int64 * rank
+        self.check(self.lib.fasc_tensor_wrap(self.device, dtype, rank, numbers(*shape),
+                                             numbers(*stride), ctypes.c_void_p(address),
                                              ctypes.byref(handle)))
         return handle
+
+
+class Fasc(Library):
+    """The library, and the GPU of PyTorch's current device."""
+
+    def __init__(self, build, header):
+        import torch
+        super().__init__(build, header, f"cuda:{torch.cuda.current_device()}")
+        self.dtypes = {torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
+
+    def wrap(self, t):
+        """A handle on a PyTorch tensor's memory; the tensor must outlive it."""
+        return self.wrap_memory(self.dtypes[t.dtype], t.shape, t.stride(), t.data_ptr())
 
     def attention(self, tensors, kernel=None, causal=False, arch=None):
         """A prepared call: tensors holds q, k, v and the outputs by their names in

@@ -91,6 +91,32 @@ describe("what is asked for is printed", function()
     end)
 end)
 
+describe("starting", function()
+    it("takes less than 20 ms of the processor", function()
+        local least = 1
+        for _ = 1, 5 do
+            least = math.min(least, tonumber(bench("-e", "print(os.clock())").out))
+        end
+        assert.is_true(least < 0.02, ("%g s"):format(least))
+    end)
+
+    it("opens nothing of the GPU's, and no call on the CPU does", function()
+        local result = bench("-e", [[
+            local fasc = require "fasc"
+            local t = fasc.ones({2, 2, 8, 16}, {device = "cpu"})
+            print(fasc.attention(t, t, t).plan.kernel)
+            for line in io.lines "/proc/self/maps" do
+                local name = line:match "/([^/]*)$" or ""
+                if name:find "fasc_cuda" or name:find "^libcuda" or name:find "^libcublas"
+                    or name:find "^libnv" or line:find "/dev/nvidia" then
+                    print(name)
+                end
+            end]])
+        assert.equal("", result.err)
+        assert.equal("flash\n", result.out)
+    end)
+end)
+
 describe("options reach the scripts", function()
     it("--device NAME and --device=NAME", function()
         local code = 'print(require "fasc.host".device)'
