@@ -117,6 +117,24 @@ describe("starting", function()
     end)
 end)
 
+describe("FASC_CPU", function()
+    local function arch(wanted)
+        return shell.sh(("FASC_CPU=%s %s"):format(wanted, shell.command("-e",
+            'print(require "fasc".device "cpu":info().arch)')))
+    end
+
+    it("chooses the instructions that CPU kernels use", function()
+        assert.equal("portable\n", arch("portable").out)
+    end)
+
+    it("is refused when it names none", function()
+        local result = arch "avx3"
+        assert.equal(1, result.code)
+        assert.matches("^fasc%-bench: [^\n]*FASC_CPU: 'avx3' is not one of portable, avx2, "
+            .. "avx512\n$", result.err)
+    end)
+end)
+
 describe("options reach the scripts", function()
     it("--device NAME and --device=NAME", function()
         local code = 'print(require "fasc.host".device)'
