@@ -556,7 +556,7 @@ typedef struct fasc_timing_options {
     double max_seconds;    /* stop sampling after this long; 0 = 2 */
     double target_rse;     /* stop when the median's relative standard error is below; 0 = 0.005 */
     double rest_seconds;   /* a device that tells its clock and power (a GPU) rests this long before
-                              the first sample and after each 30 ms of sampling, so that it never
+                              the first sample and after each 20 ms of sampling, so that it never
                               meets its power limit; and when it says that it holds its clock down,
                               where the samples since it was last asked are taken again. 0 = no
                               rests, they are kept */

@@ -24,10 +24,12 @@
 /* Between two readings of the device's clock and power, which take it a while. */
 #define WATCH_SECONDS 0.01
 
-/* A GPU under full load meets its power limit after 40 to 100 ms of it, runs slower from then on,
- * and tells of it some 60 ms late (results/timing_log.md). So where it shall rest, it works for no
- * longer than this at a time, and samples begin so long after it has woken. */
-#define BURST_SECONDS 0.03
+/* A GPU under full load meets its power limit after 25 to 100 ms of it and runs slower from then
+ * on; after a rest of 50 ms or more it is as fast as before (results/timing_log.md). So where it
+ * shall rest, it works for no longer than this at a time, and samples begin so long after it has
+ * woken. What it says of its power limit is some 100 ms old, for half a second after: in a burst it
+ * tells of what was before the rest, and is passed over. */
+#define BURST_SECONDS 0.02
 #define WAKE_SECONDS  0.002
 
 /* ---- operations ------------------------------------------------------------ */
@@ -165,7 +167,8 @@ typedef struct run {
     turns turns;
     bool cold;
     uint64_t graph;   /* this run's number, or 0 */
-    double burst_end; /* when the device is to rest; INFINITY where it need not */
+    bool bursts;      /* the device is to rest between bursts of samples */
+    double burst_end; /* when it is to rest again; INFINITY where it need not */
     watch watch;
 } run;
 
@@ -272,7 +275,8 @@ static fasc_status rest(run *r, const fasc_timing_options *o, int32_t batch)
     do {
         status = sample(r, batch, &woken);
     } while (!status && now() - start < WAKE_SECONDS);
-    r->burst_end = woken.seconds * batch > BURST_SECONDS ? INFINITY : now() + BURST_SECONDS;
+    bool burst = r->bursts && woken.seconds * batch <= BURST_SECONDS;
+    r->burst_end = burst ? now() + BURST_SECONDS : INFINITY;
     r->watch.next = now() + WATCH_SECONDS;
     return status;
 }
@@ -317,7 +321,8 @@ static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, 
                                 double *host, int32_t *count, fasc_stop *stop)
 {
     const fasc_timing_options *o = &stopping->options;
-    fasc_status status = needs_rest(r, o) ? rest(r, o, batch) : FASC_OK;
+    r->bursts = needs_rest(r, o);
+    fasc_status status = r->bursts ? rest(r, o, batch) : FASC_OK;
     double start = now();
     int32_t before = 0; /* samples at the last reading */
     *stop = FASC_STOP_NO;
@@ -335,6 +340,9 @@ static fasc_status take_samples(run *r, fasc_stopping *stopping, int32_t batch, 
         fasc_sample taken = {.watch = !r->watch.silent && (first || now() >= r->watch.next)};
         if ((status = sample(r, batch, &taken))) {
             return status;
+        }
+        if (r->burst_end < INFINITY) {
+            taken.state.throttle &= ~FASC_THROTTLE_POWER;
         }
         kept[*count] = taken.seconds;
         host[*count] = taken.host_seconds;

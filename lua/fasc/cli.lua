@@ -30,7 +30,7 @@ M.MAX_SECONDS = 1
 
 --- How long a GPU rests between bursts of samples: past what its power limit remembers. Under the
 --- limit, times follow the temperature; rested, they repeat (results/timing_log.md).
-M.REST_SECONDS = 0.4
+M.REST_SECONDS = 0.1
 
 local count = number(1, true)
 local amount = number(0)
@@ -94,8 +94,8 @@ local STANDARD = {
         {"--max-seconds", "sample a point for at most this long (default: MAX_SECONDS)", "S",
             amount},
         {"--warmup-seconds", "warm up for at least this long (default: 0.05)", "S", amount},
-        {"--rest-seconds", "let a GPU rest this long before each 30 ms of samples, and when it "
-            .. "holds its clock down (power, heat), take them again (default: 0.4; 0: no rests, "
+        {"--rest-seconds", "let a GPU rest this long before each 20 ms of samples, and when it "
+            .. "holds its clock down (power, heat), take them again (default: 0.1; 0: no rests, "
             .. "keep them, marked)", "S", amount},
         {"--min-samples", "samples before the stopping rule is asked (default: 5)", "N", count},
         {"--max-samples", "samples at most (default: 200)", "N", count},

@@ -19,7 +19,7 @@ local DEFAULT_MAX_SAMPLES = 200
 ---@field max_seconds number?     sample for at most this long; 2
 ---@field target_rse number?      stop once the median's relative standard error is below; 0.005
 ---@field rest_seconds number?    let a GPU rest this long before the first sample and after each
----       30 ms of them, and when it holds its clock down: then the samples since it was last asked
+---       20 ms of them, and when it holds its clock down: then the samples since it was last asked
 ---       are taken again; 0 (the default): no rests, they are kept, marked
 ---@field cold boolean?           empty the caches before each sample
 ---@field graph boolean?          GPU: capture a sample's calls as a CUDA graph and replay it

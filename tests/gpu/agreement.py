@@ -77,7 +77,7 @@ def do_bench_read(call):
 
 def rested(fasc, call):
     """As sweeps measure."""
-    return fasc_time(fasc, call, cold=1, rest_seconds=0.4, max_seconds=1)
+    return fasc_time(fasc, call, cold=1, rest_seconds=0.1, max_seconds=1)
 
 
 METHODS = {
