@@ -7,7 +7,8 @@
 //
 // Keys: BLOCK_N = 16 WARPS a step, STAGES steps in flight by cp.async. A warp has 16 rows, and
 // 16 ROW_WARPS keys of each step, with a softmax of its own over the keys it meets; the block joins
-// its warps at the end.
+// its warps at the end. The order in which products take keys is free: here a lane gets LANE_KEYS
+// neighbouring ones of 16, so that its scores leave in one piece.
 //
 // Parts: of a row and a split the largest raw score, sums of weights under it (fasc_row_totals),
 // and the weighted sum of V. A split in which a row sees nothing has -inf, zeros, and weighs
@@ -47,6 +48,13 @@ static_assert(PLACES_AT + EXTRAS * ROWS * sizeof(RowPlace) ==
                   KEY_WARPS * ROWS * (sizeof(fasc_row_totals) + PITCH * 4) ==
                       FASC_SPLIT_ROOM_BYTES(HEAD_DIM, WARPS),
               "the host's formula");
+
+// Where chunk `chunk` of a key's row lies in a tile: see key_swizzle.
+__device__ __forceinline__ uint32_t key_offset(int key, int chunk)
+{
+    return (chunk >> 3) * BLOCK_N * 128 + key * 128 +
+           (((chunk & 7) ^ key_swizzle<LANE_KEYS>(key)) << 4);
+}
 
 // ---- loads --------------------------------------------------------------------
 
@@ -96,7 +104,7 @@ __device__ __forceinline__ void load_tile(uint32_t to, const uint16_t *from, int
 #pragma unroll
     for (int n = 0; n < BLOCK_N / STEP; n++) {
         // a swizzle is made of bits of the row, so that of a sum without carries is one of parts
-        cp_async_16((to ^ (n * STEP & 7) << 4) + n * STEP * 128, from,
+        cp_async_16((to ^ key_swizzle<LANE_KEYS>(n * STEP) << 4) + n * STEP * 128, from,
                     WHOLE || row < keys - n * STEP ? 16 : 0);
         from += STEP * stride;
     }
@@ -152,7 +160,8 @@ __device__ __forceinline__ void product_qk(float (&s)[4 * NT], const QFragments 
     for (int i = 0; i < 4 * NT; i++) {
         s[i] = 0.0f;
     }
-    const int row = x.key + (x.lane & 7) + (x.lane >> 4) * 8;
+    // lanes 8..15 and 24..31 bring the second half of 16 columns, lanes from 16 on the tile after
+    const int key = x.key + (x.lane >> 1 & 3) * LANE_KEYS + (x.lane & 1) + (x.lane >> 4) * 2;
 #pragma unroll(KEEP_Q ? HEAD_DIM / 16 : 4)
     for (int kk = 0; kk < HEAD_DIM / 16; kk++) {
         uint32_t a[4], k[4];
@@ -166,8 +175,7 @@ __device__ __forceinline__ void product_qk(float (&s)[4 * NT], const QFragments 
         }
 #pragma unroll
         for (int np = 0; np < NT / 2; np++) {
-            ldmatrix_x4(k,
-                        k_tile + tile_offset(BLOCK_N, row + 16 * np, 2 * kk + (x.lane >> 3 & 1)));
+            ldmatrix_x4(k, k_tile + key_offset(key + 16 * np, 2 * kk + (x.lane >> 3 & 1)));
             mma_16816(s + 8 * np, a, k[0], k[1]);
             mma_16816(s + 8 * np + 4, a, k[2], k[3]);
         }
@@ -183,11 +191,12 @@ __device__ __forceinline__ void product_pv(float (&o)[4 * DT], const float (&s)[
         const float *w = s + 8 * kk;
         const uint32_t a[4] = {pack_16(w[0], w[1]), pack_16(w[2], w[3]), pack_16(w[4], w[5]),
                                pack_16(w[6], w[7])};
-        const int row = x.key + 16 * kk + (x.lane & 15);
+        const int key =
+            x.key + 16 * kk + (x.lane >> 1 & 3) * LANE_KEYS + (x.lane & 1) + (x.lane >> 3 & 1) * 2;
 #pragma unroll
         for (int dp = 0; dp < DT / 2; dp++) {
             uint32_t v[4];
-            ldmatrix_x4_trans(v, v_tile + tile_offset(BLOCK_N, row, 2 * dp + (x.lane >> 4)));
+            ldmatrix_x4_trans(v, v_tile + key_offset(key, 2 * dp + (x.lane >> 4)));
             mma_16816(&o[8 * dp], a, v[0], v[1]);
             mma_16816(&o[8 * dp + 4], a, v[2], v[3]);
         }
@@ -199,8 +208,8 @@ __device__ __forceinline__ void step(State &w, const fasc_split_params &sp, cons
                                      const RowPlace *places, const Share &x, int key0)
 {
     const fasc_flash_params &p = sp.flash;
-    const RowPlace *place = places + x.row + (x.lane >> 2); // of the lane's first row
-    const int key = key0 + x.key + 2 * (x.lane & 3);        // its first key
+    const RowPlace *place = places + x.row + (x.lane >> 2);  // of the lane's first row
+    const int key = key0 + x.key + LANE_KEYS * (x.lane & 3); // its first key
     float s[4 * NT], factor[2];
     product_qk(s, q, q_tile, k_tile, x);
     if (EXTRAS) {
@@ -208,7 +217,7 @@ __device__ __forceinline__ void step(State &w, const fasc_split_params &sp, cons
     } else {
         const Visible visible = {{w.first[0] - key, w.first[1] - key},
                                  {w.last[0] - key, w.last[1] - key}};
-        softmax_mask(s, visible);
+        softmax_mask<LaneColumns>(s, visible);
     }
     if (EXTRAS && has_statistics(p)) {
         extras_softmax(w.statistics, p, place, w.softmax, factor, s, key);
@@ -332,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const uint32_t q_tile = shared_address(smem), k_tiles = q_tile + ROWS * HEAD_DIM * 2,
                    v_tiles = k_tiles + STAGES * TILE_BYTES;
     // the thread's place in a tile
-    const uint32_t to = tile_offset(BLOCK_N, threadIdx.x / CHUNKS, threadIdx.x % CHUNKS);
+    const uint32_t to = key_offset(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS);
     Source source = source_of(p, rows, begin * BLOCK_N);
     load_q(q_tile, p, rows);
     uint32_t into = 0, from = 0; // buffers, in bytes

@@ -5,8 +5,7 @@
 // t = sum 2^x x beside the softmax's l = sum 2^x: H = ln 2 (log2 l - t / l). When the maximum rises
 // exponents fall by e < 0, so that t becomes 2^e (t + e l).
 //
-// A kernel names its columns by a type: Columns::of(i) is how far register i's column lies from the
-// lane's first one.
+// A kernel names its columns by a type: see FragmentColumns.
 #pragma once
 
 #include "flash_params.h"
@@ -22,14 +21,6 @@ struct RowStatistics {
 };
 
 constexpr int NO_KEY = 0x7fffffff;
-
-// Columns as accumulators have them: see softmax.cuh.
-struct FragmentColumns {
-    __device__ static constexpr int of(int i)
-    {
-        return 8 * (i >> 2) + (i & 1);
-    }
-};
 
 __device__ __forceinline__ void statistics_start(RowStatistics &x)
 {

@@ -42,14 +42,23 @@ struct Visible {
     int first[2], last[2];
 };
 
+// Columns as accumulators have them: how far register i's lies from the lane's first one. A kernel
+// that takes them in another order has a type of its own.
+struct FragmentColumns {
+    __device__ static constexpr int of(int i)
+    {
+        return 8 * (i >> 2) + (i & 1);
+    }
+};
+
 // `hidden` where a column is not visible.
-template <int N>
+template <class Columns = FragmentColumns, int N>
 __device__ __forceinline__ void softmax_mask(float (&s)[N], const Visible &v,
                                              float hidden = -INFINITY_F32)
 {
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        int column = 8 * (i >> 2) + (i & 1), half = (i >> 1) & 1;
+        int column = Columns::of(i), half = (i >> 1) & 1;
         s[i] = column >= v.first[half] && column <= v.last[half] ? s[i] : hidden;
     }
 }

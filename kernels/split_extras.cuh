@@ -7,6 +7,15 @@
 #include "row_statistics.cuh"
 #include "split_rows.cuh"
 
+constexpr int LANE_KEYS = 4; // that are neighbours in a lane's part of 16 keys
+
+struct LaneColumns {
+    __device__ static constexpr int of(int i)
+    {
+        return 16 * (i >> 3) + 2 * (i >> 2 & 1) + (i & 1);
+    }
+};
+
 // What is known of a row; it lies in shared memory, where it takes no registers over the walk.
 struct RowPlace {
     int64_t mask, logits, masked, scores; // where the row begins
@@ -38,21 +47,47 @@ __device__ __forceinline__ bool has_statistics(const fasc_flash_params &p)
     return p.statistics.entropy || p.statistics.mean_distance || p.statistics.row_argmax;
 }
 
+// LANE_KEYS scores as one piece of 8 or 16 bytes.
+__device__ __forceinline__ void store_lane(void *to, const float (&x)[LANE_KEYS], int size)
+{
+    if (size == 4) {
+        *(float4 *)to = make_float4(x[0], x[1], x[2], x[3]);
+    } else {
+        *(uint2 *)to = make_uint2(pack_16(x[0], x[1]), pack_16(x[2], x[3]));
+    }
+}
+
 // Stores a lane's scores of keys from `key` on, `unit` times; hidden ones stay -inf. START: which
-// number of a row's place says where it begins.
+// number of a row's place says where it begins. LANE_KEYS at a time where they make a whole piece.
 template <int64_t RowPlace::*START, int N>
 __device__ __forceinline__ void store_scores(const fasc_matrix_params &m, const RowPlace *place,
                                              int key, int seqlen_k, const float (&s)[N], float unit)
 {
+    const int size = m.dtype == FASC_DTYPE_F32 ? 4 : 2;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int64_t start = place[8 * half].*START;
         const int keys = place[8 * half].head >= 0 ? seqlen_k : 0;
+        const uint64_t row = (uint64_t)m.data + start * size;
+        const bool whole = m.stride[3] == 1 && row % (LANE_KEYS * size) == 0;
 #pragma unroll
-        for (int i = 2 * half; i < N; i += (i & 1) ? 3 : 1) {
-            const int j = key + FragmentColumns::of(i);
-            if (j < keys) {
-                store_score(m, start + j * m.stride[3], s[i] == -INFINITY_F32 ? s[i] : s[i] * unit);
+        for (int group = 0; group < N / 8; group++) {
+            float x[LANE_KEYS];
+#pragma unroll
+            for (int n = 0; n < LANE_KEYS; n++) {
+                const float y = s[8 * group + 2 * half + 4 * (n >> 1) + (n & 1)];
+                x[n] = y == -INFINITY_F32 ? y : y * unit;
+            }
+            const int j = key + 16 * group;
+            if (whole && j + LANE_KEYS <= keys) {
+                store_lane((char *)row + (int64_t)j * size, x, size);
+            } else {
+#pragma unroll
+                for (int n = 0; n < LANE_KEYS; n++) {
+                    if (j + n < keys) {
+                        store_score(m, start + (j + n) * m.stride[3], x[n]);
+                    }
+                }
             }
         }
     }
@@ -66,7 +101,7 @@ __device__ __forceinline__ void add_mask(RowStatistics &x, const fasc_flash_para
 {
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        const int half = i >> 1 & 1, column = FragmentColumns::of(i);
+        const int half = i >> 1 & 1, column = LaneColumns::of(i);
         if (column >= visible.first[half] && column <= visible.last[half]) {
             const float added = mask_value(p.mask, place[8 * half].mask, key + column);
             const bool seen = added != -INFINITY_F32;
@@ -103,9 +138,9 @@ __device__ __forceinline__ void extras_scores(RowStatistics &x, const fasc_split
     if (p.mask.data) {
         add_mask(x, p, place, key, visible, counted, s);
     } else if (p.statistics.row_sum) {
-        statistics_sum<FragmentColumns>(x, s, counted);
+        statistics_sum<LaneColumns>(x, s, counted);
     }
-    softmax_mask(s, visible);
+    softmax_mask<LaneColumns>(s, visible);
     if (sp.masked.data) {
         store_scores<&RowPlace::masked>(sp.masked, place, key, p.seqlen_k, s, p.unit);
     }
@@ -124,12 +159,12 @@ __device__ __forceinline__ void extras_softmax(RowStatistics &x, const fasc_flas
     const float was[2] = {r.max[0], r.max[1]};
     float distance[2];
     softmax_update_max(r, factor, s, p.unit_log2);
-    statistics_rise<FragmentColumns, false>(x, s, r, was, factor, key, p.unit_log2);
+    statistics_rise<LaneColumns, false>(x, s, r, was, factor, key, p.unit_log2);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         distance[half] = (float)(place[8 * half].query + p.seqlen_k - p.seqlen_q - key);
     }
-    statistics_exponentials<FragmentColumns>(x, s, r, factor, distance, p.unit_log2);
+    statistics_exponentials<LaneColumns>(x, s, r, factor, distance, p.unit_log2);
 }
 
 // Drops weights: a call of the generator serves two keys of a row (rows of a tile are not as it
@@ -142,7 +177,7 @@ __device__ __forceinline__ void extras_drop(const fasc_dropout_params &p, const 
     for (int i = 0; i < N; i += 2) {
         const int half = i >> 1 & 1, row = place[8 * half].query;
         uint32_t word[4];
-        fasc_philox(p.seed, (uint32_t)(key + FragmentColumns::of(i)) >> 1,
+        fasc_philox(p.seed, (uint32_t)(key + LaneColumns::of(i)) >> 1,
                     (uint32_t)((row >> 4) * 8 + (row & 7)), (uint32_t)place[8 * half].head,
                     p.offset, word);
         const bool upper = row >> 3 & 1;

@@ -132,25 +132,61 @@ static int64_t blocks_of(const fasc_problem *problem, const split_config *c)
     return problem->batch * problem->heads_k * row_tiles(problem, c);
 }
 
-/* The smallest split within 85 % of that which fills the device best, on average while it runs. */
+/* Blocks that run at a time: two a multiprocessor where they fit. */
+static int64_t slots_of(const fasc_cuda_device *d, const fasc_problem *problem,
+                        const split_config *c)
+{
+    const int64_t fit = d->smem_per_unit / ((int64_t)smem_bytes(d, problem, c) + 1024);
+    return d->units * (fit > 1 ? 2 : 1);
+}
+
+static int64_t waves_of(int64_t blocks, int64_t slots)
+{
+    return (blocks + slots - 1) / slots;
+}
+
+/* The smallest split within 95 % of that which fills the device best, on average while it runs. */
 static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem,
                           const split_config *c, int64_t tiles)
 {
-    const int64_t fit = d->smem_per_unit / ((int64_t)smem_bytes(d, problem, c) + 1024);
-    const int64_t slots = d->units * (fit > 1 ? 2 : 1), blocks = blocks_of(problem, c);
+    const int64_t slots = slots_of(d, problem, c), blocks = blocks_of(problem, c);
     const int64_t most = tiles / LEAST_TILES < MOST_SPLITS ? tiles / LEAST_TILES : MOST_SPLITS;
     double fullness[MOST_SPLITS + 1], fullest = 0.0;
     for (int64_t n = 1; n <= most; n++) {
-        const int64_t waves = (n * blocks + slots - 1) / slots;
-        fullness[n] = (double)(n * blocks) / (double)(waves * slots);
+        fullness[n] = (double)(n * blocks) / (double)(waves_of(n * blocks, slots) * slots);
         fullest = fullness[n] > fullest ? fullness[n] : fullest;
     }
     for (int64_t n = 1; n <= most; n++) {
-        if (fullness[n] >= 0.85 * fullest) {
+        if (fullness[n] >= 0.95 * fullest) {
             return (int32_t)n;
         }
     }
     return 1;
+}
+
+/* Nanoseconds a key at head_dim 128 on an H200, for what stands in line on one multiprocessor:
+ * results/decode_log.md. Only their ratios matter here. */
+enum {
+    FEW_ROWS = 30,    /* a block of 16 or 32 rows that shares a multiprocessor with another */
+    MANY_ROWS = 36,   /* one of 64 */
+    HOPPER_TILE = 11, /* 128 rows of flash sm_90a */
+    TILE = 22,        /* of flash sm_80 */
+    MEMORY = 16       /* K and V out of memory, when all multiprocessors read */
+};
+
+/* Whether a split is faster than a walk of each row tile along all keys. That one reads K and V for
+ * each query head, though mostly from L2. */
+static bool is_faster(const fasc_cuda_device *d, const fasc_problem *problem, const split_config *c,
+                      int32_t splits)
+{
+    const int64_t slots = slots_of(d, problem, c);
+    const int64_t waves = waves_of(blocks_of(problem, c) * splits, slots);
+    const int64_t heads = problem->batch * problem->heads_q;
+    const int64_t tiles = heads * ((problem->seqlen_q + 127) / 128);
+    const double block = row_warps_of(problem, c) > 2 ? MANY_ROWS : FEW_ROWS;
+    const double walk = (double)waves_of(tiles, d->units) * (d->compute == 90 ? HOPPER_TILE : TILE);
+    const double memory = (double)(problem->batch * problem->heads_k) * MEMORY / (double)d->units;
+    return (double)waves * block / splits <= (walk > memory ? walk : memory);
 }
 
 bool fasc_split_can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
@@ -175,15 +211,11 @@ int32_t fasc_split_count(const fasc_cuda_device *d, const fasc_problem *problem)
         return 1;
     }
     const int64_t tiles = end - begin, rows = rows_of_head(problem);
-    const int32_t best = best_count(d, problem, c, tiles);
-    if (row_tiles(problem, c) == 1) {
-        /* K and V are read once and as fast as memory goes, which no other kernel does; where they
-         * are few, parts cost more than they. */
-        return best < 2 && tiles >= 4 && tiles >= rows / 2 ? 2 : best;
+    int32_t count = best_count(d, problem, c, tiles);
+    if (count < 2 && tiles >= 4 && tiles >= rows / 2) { /* else parts cost more than K and V do */
+        count = 2;
     }
-    /* K and V are read again and again: only where the device would stand nearly empty. */
-    const int64_t whole = problem->batch * problem->heads_q * ((problem->seqlen_q + 63) / 64);
-    return whole * 8 <= (int64_t)d->units ? best : 1;
+    return count > 1 && is_faster(d, problem, c, count) ? count : 1;
 }
 
 /* ---- launches ------------------------------------------------------------ */

@@ -207,11 +207,17 @@ static void decoding_fills_the_device(void)
         int64_t batch, heads_q, heads_k, nq, nk, head_dim;
         int32_t least, most; /* splits on an H200 */
     } CASE[] = {
-        {8, 32, 8, 1, 8192, 128, 4, 4},      {8, 32, 8, 1, 65536, 128, 4, 4},
-        {1, 32, 8, 1, 1 << 20, 128, 28, 33}, {1, 32, 8, 16, 1 << 20, 128, 28, 33},
+        {8, 32, 8, 1, 8192, 128, 4, 4},
+        {8, 32, 8, 1, 65536, 128, 4, 4},
+        {1, 32, 8, 1, 1 << 20, 128, 32, 33},
+        {1, 32, 8, 16, 1 << 20, 128, 32, 33},
+        {8, 32, 8, 16, 8192, 128, 4, 4},
         {64, 32, 8, 1, 4096, 128, 2, 2}, /* blocks enough, but no other kernel reads as fast */
-        {1, 32, 8, 1, 128, 128, 1, 1},   /* too few keys */
+        {1, 8, 8, 128, 131072, 128, 15, 17},
+        {8, 32, 32, 64, 8192, 128, 1, 1}, /* whole tiles are as fast where heads are many */
+        {1, 32, 8, 1, 128, 128, 1, 1},    /* too few keys */
         {1, 32, 32, 4096, 4096, 128, 1, 1},
+        {1, 32, 8, 1024, 8192, 128, 1, 1},
     };
     for (size_t i = 0; i < sizeof CASE / sizeof *CASE; i++) {
         drawn x;
