@@ -1,6 +1,6 @@
-// softmax.cu - what stands between the two products of the `blas` kernel, fused (where weights.cu
-// does not serve): one pass over the scores gives the weights P for the second product, and on the
-// way any of logits, masked, probs, LSE and row_max.
+// softmax.cu - what stands between the two products of the `blas` kernel, fused: one pass over the
+// scores gives the weights P for the second product, and on the way any of logits, masked, probs,
+// LSE and row_max.
 //
 //   softmax_rows   THREADS threads a row, ROWS rows a block. The scores stay in registers, ITEMS
 //                  groups of 8 a thread, so that S is read once, and P may take its place; with
@@ -16,7 +16,6 @@
 // Macros: THREADS (multiple of 32), ROWS (more than 1 for THREADS = 32 alone), ITEMS, EXTRAS (1:
 // there is a mask tensor, or dropout).
 
-#include "exponents.cuh"
 #include "mask.cuh"
 #include "philox.h"
 #include "scores.cuh"
@@ -139,6 +138,13 @@ __device__ __forceinline__ float group_max(const Group &g, float largest)
     return largest;
 }
 
+// What exponents are taken against: the maximum in powers of two, rounded once; 0 where nothing is
+// visible, so that -inf stays what it is.
+__device__ __forceinline__ float offset_of(float largest)
+{
+    return largest == -INFINITY_F32 ? 0.0f : __fmul_rn(largest, LOG2_E);
+}
+
 // Sum of 2^(x log2 e - offset).
 __device__ __forceinline__ float group_sum(const Group &g, float offset)
 {
@@ -148,6 +154,18 @@ __device__ __forceinline__ float group_sum(const Group &g, float offset)
         sum += exp2_approx(fma_f32(g.x[i], LOG2_E, -offset));
     }
     return sum;
+}
+
+// A sum against the maximum `largest`, against another offset.
+__device__ __forceinline__ float rescaled(float sum, float largest, float offset)
+{
+    return largest == -INFINITY_F32 ? 0.0f : sum * exp2_approx(offset_of(largest) - offset);
+}
+
+// LSE in powers of two.
+__device__ __forceinline__ float lse2_of(float largest, float sum)
+{
+    return largest == -INFINITY_F32 ? largest : offset_of(largest) + log2_approx(sum);
 }
 
 // Where a thread's group `i` begins.

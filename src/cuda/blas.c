@@ -1,9 +1,7 @@
 /* blas.c - attention as two cuBLAS products around a fused softmax, the way of a framework's plain
- * path, but with float32 scores: S = scale Q K^T into the workspace, a chunk at a time;
- * softmax_rows turns it into P and every other output; O = P V. For 16-bit inputs, where only out,
- * logits, probs and what a row's softmax comes to are wanted, S never lies in memory in float32:
- * the first product writes logits, if they are wanted, and softmax_weights makes P from Q and K.
- * When scores alone are wanted it is one product. */
+ * path, but with float32 scores: S = scale Q K^T into the workspace, a chunk that stays in L2;
+ * softmax_rows turns it into P and every other output; O = P V. When scores alone are wanted it is
+ * one product. */
 #include <stdio.h>
 
 #include "cuda/blas.h"
@@ -185,27 +183,6 @@ static fasc_status launch(const state *s, fasc_cuda_stage stage)
     return fasc_cuda_run_kernel(s->call->d, s->call->stream, &stage.launch, &s->params);
 }
 
-static heads logits_of(const state *s)
-{
-    return rows_from(heads_of(s->call->problem->args->logits, 1), &s->params.chunk);
-}
-
-static fasc_status run_chunk_from_inputs(state *s)
-{
-    const fasc_problem *problem = s->call->problem;
-    const fasc_chunk_params *chunk = &s->params.chunk;
-    fasc_status status = FASC_OK;
-    if (problem->args->logits) {
-        heads logits = logits_of(s);
-        status = product_qk(s, chunk, &logits);
-    }
-    place_weights(s, chunk);
-    if (status == FASC_OK) {
-        status = launch(s, fasc_blas_weights(problem, chunk));
-    }
-    return status == FASC_OK && problem->args->out ? product_pv(s, chunk) : status;
-}
-
 static fasc_status run_chunk(state *s)
 {
     const fasc_problem *problem = s->call->problem;
@@ -245,7 +222,7 @@ static fasc_status run_direct(state *s)
 static fasc_status run_chunks(state *s)
 {
     while (fasc_cuda_next_chunk(s->call->problem, &s->layout.chunk, &s->params.chunk)) {
-        fasc_status status = s->layout.from_inputs ? run_chunk_from_inputs(s) : run_chunk(s);
+        fasc_status status = run_chunk(s);
         if (status != FASC_OK) {
             return status;
         }
@@ -286,10 +263,8 @@ static fasc_status take_inputs(state *s)
 static void set_params(state *s)
 {
     s->params = fasc_cuda_params_of(s->call->problem);
-    if (s->layout.s != SIZE_MAX) {
-        s->params.s = (float *)(void *)(s->call->workspace + s->layout.s);
-        s->params.s_pitch = s->layout.s_pitch;
-    }
+    s->params.s = (float *)(void *)(s->call->workspace + s->layout.s);
+    s->params.s_pitch = s->layout.s_pitch;
     const fasc_tensor *t[] = {&s->v, &s->out};
     fasc_matrix_params *m[] = {&s->params.v, &s->params.out};
     for (int n = 0; n < 2; n++) {
@@ -344,8 +319,7 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
     if (l.hide && index-- == 0) {
         *stage = fasc_blas_hide(d, problem);
     } else if (softmax && index-- == 0) {
-        *stage = l.from_inputs ? fasc_blas_weights(problem, &chunk)
-                               : fasc_blas_softmax(problem, &l, &chunk);
+        *stage = fasc_blas_softmax(problem, &l, &chunk);
     } else if (l.repair && index-- == 0) {
         *stage = fasc_blas_repair(problem);
     } else {

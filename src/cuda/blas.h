@@ -16,7 +16,6 @@ typedef struct fasc_blas_layout {
     /* The one tensor that the first product writes as it is asked for (logits, or masked scores
      * whose hidden elements are overwritten afterwards); NULL: scores go through the workspace. */
     const fasc_tensor *direct;
-    bool from_inputs;      /* P is made from Q and K (weights.cu), and no float32 scores are kept */
     bool hide;             /* direct is `masked` under a band */
     bool weights_in_probs; /* P for the second product is written straight into probs */
     bool repair; /* hidden or dropped pairs exist, so rows with a spoilt output are redone */
@@ -39,10 +38,9 @@ fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
                            fasc_attention_plan *plan);
 fasc_status fasc_blas_run(const fasc_cuda_call *call);
 
-/* Launches beside cuBLAS's own: the softmax of scores or from inputs, the repair, the hiding. */
+/* Launches beside cuBLAS's own: the softmax, the repair, the hiding. */
 fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_layout *layout,
                                   const fasc_chunk_params *chunk);
-fasc_cuda_stage fasc_blas_weights(const fasc_problem *problem, const fasc_chunk_params *chunk);
 fasc_cuda_stage fasc_blas_repair(const fasc_problem *problem);
 fasc_cuda_stage fasc_blas_hide(const fasc_cuda_device *d, const fasc_problem *problem);
 

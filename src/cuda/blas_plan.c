@@ -4,10 +4,7 @@
 #include <string.h>
 
 #include "cuda/blas.h"
-#include "cuda/flash.h"
 #include "cuda/statistics.h"
-
-#include "weights_params.h"
 
 #define NOWHERE SIZE_MAX
 
@@ -41,21 +38,6 @@ static const fasc_tensor *direct_output(const fasc_problem *problem)
     return only && !masked_by_tensor && fits(only) ? only : NULL;
 }
 
-/* Whether weights.cu serves, and what it leaves can be had from a product: logits. Float32 scores
- * in memory, written once and read once, cost more than Q K^T twice more. */
-static bool can_start_from_inputs(const fasc_cuda_device *d, const fasc_problem *problem)
-{
-    const fasc_attention_args *a = problem->args;
-    const uint32_t served =
-        FASC_WANT(OUT) | FASC_WANT(LSE) | FASC_WANT(ROW_MAX) | FASC_WANT(LOGITS) | FASC_WANT(PROBS);
-    bool is_16_bit = problem->dtype == FASC_F16 || problem->dtype == FASC_BF16;
-    return is_16_bit && d->compute >= 80 && problem->head_dim % 8 == 0 &&
-           problem->head_dim <= 256 && problem->seqlen_k < (1 << 30) && !problem->mask_data &&
-           !problem->dropout && !(problem->wanted & ~served) && fasc_flash_vector_rows(a->q) &&
-           fasc_flash_vector_rows(a->k) && (!a->logits || fits(a->logits)) &&
-           (!a->probs || a->probs->dtype == problem->dtype);
-}
-
 /* ---- the layout ---------------------------------------------------------- */
 
 static size_t place(size_t *bytes, size_t wanted)
@@ -87,10 +69,10 @@ static fasc_blas_softmax_config choose_softmax(int64_t seqlen_k)
 
 /* Few and long launches cost less than what a chunk in L2 saves: the more rows the better, within
  * reason. Measured on an H200. */
-static int64_t rows_at_a_time(const fasc_cuda_device *d, int64_t row_bytes)
+static int64_t rows_at_a_time(const fasc_cuda_device *d, int64_t pitch)
 {
     const int64_t most = (int64_t)1 << 30, share = d->memory_bytes / 16;
-    return (most < share ? most : share) / row_bytes;
+    return (most < share ? most : share) / (pitch * (int64_t)sizeof(float));
 }
 
 fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -110,19 +92,16 @@ fasc_blas_layout fasc_blas_layout_of(const fasc_cuda_device *d, const fasc_probl
         l.chunk = fasc_cuda_chunk_of(problem, INT64_MAX);
         return l;
     }
-    l.from_inputs = can_start_from_inputs(d, problem);
     l.softmax = choose_softmax(problem->seqlen_k);
     l.s_pitch = l.p_pitch = (problem->seqlen_k + 7) / 8 * 8;
-    size_t kept = l.from_inputs ? size : sizeof(float);
-    rows = rows ? rows : rows_at_a_time(d, l.s_pitch * (int64_t)kept);
+    rows = rows ? rows : rows_at_a_time(d, l.s_pitch);
     l.chunk = fasc_cuda_chunk_of(problem, rows);
     int64_t held = l.chunk.heads * l.chunk.rows;
-    l.s = l.from_inputs ? NOWHERE : place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
+    l.s = place(&l.bytes, (size_t)(held * l.s_pitch) * sizeof(float));
     l.weights_in_probs = args->out && args->probs && args->probs->dtype == problem->dtype &&
                          args->probs->stride[3] == 1 && fits(args->probs) &&
                          heads_are_even(args->probs) && !problem->dropout;
-    if (!l.from_inputs &&
-        l.softmax.items > 0) { /* a row has left S for registers when its P is written */
+    if (l.softmax.items > 0) { /* a row has left S for registers when its P is written */
         l.p = l.s;
         l.p_pitch = l.s_pitch * (int64_t)(sizeof(float) / size);
     } else if (args->out && !l.weights_in_probs) {
@@ -167,12 +146,6 @@ fasc_status fasc_blas_plan(fasc_cuda_device *d, const fasc_problem *problem,
         snprintf(plan->config, sizeof plan->config, "one product into %s%s",
                  l.direct == problem->args->logits ? "logits" : "masked",
                  l.hide ? ", hidden pairs overwritten" : "");
-    } else if (l.from_inputs) {
-        plan->threads = FASC_WEIGHTS_THREADS;
-        plan->block_m = (int32_t)(l.chunk.heads * l.chunk.rows);
-        snprintf(plan->config, sizeof plan->config,
-                 "P of %lld heads x %lld rows at a time, its scores made in registers",
-                 (long long)l.chunk.heads, (long long)l.chunk.rows);
     } else {
         plan->threads = l.softmax.threads;
         plan->block_m = (int32_t)(l.chunk.heads * l.chunk.rows);
@@ -201,22 +174,6 @@ fasc_cuda_stage fasc_blas_softmax(const fasc_problem *problem, const fasc_blas_l
                            .entry = "softmax_rows",
                            .blocks = (chunk->heads * chunk->rows + c->rows - 1) / c->rows,
                            .threads = c->threads * c->rows};
-    return stage;
-}
-
-fasc_cuda_stage fasc_blas_weights(const fasc_problem *problem, const fasc_chunk_params *chunk)
-{
-    enum { ROWS = FASC_WEIGHTS_ROWS, KEYS = FASC_WEIGHTS_KEYS };
-    fasc_cuda_stage stage;
-    const int64_t wanted = problem->head_dim;
-    const int head_dim = wanted <= 64 ? 64 : wanted <= 128 ? 128 : 256;
-    snprintf(stage.macros, sizeof stage.macros, "FASC_BF16=%d HEAD_DIM=%d",
-             problem->dtype == FASC_BF16, head_dim);
-    stage.launch = (fasc_cuda_launch){.source = "kernels/weights.cu",
-                                      .entry = "softmax_weights",
-                                      .blocks = chunk->heads * ((chunk->rows + ROWS - 1) / ROWS),
-                                      .threads = FASC_WEIGHTS_THREADS,
-                                      .smem = (size_t)head_dim * 2 * (ROWS + 2 * KEYS)};
     return stage;
 }
 

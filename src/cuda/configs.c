@@ -53,13 +53,6 @@ static const struct {
     SOFTMAX("128", "1", "2"), SOFTMAX("256", "1", "2"), SOFTMAX("512", "1", "2"),
     SOFTMAX("512", "1", "4"), SOFTMAX("256", "1", "0"),
 
-    {"kernels/weights.cu", "FASC_BF16=0 HEAD_DIM=64", NULL},
-    {"kernels/weights.cu", "FASC_BF16=0 HEAD_DIM=128", NULL},
-    {"kernels/weights.cu", "FASC_BF16=0 HEAD_DIM=256", NULL},
-    {"kernels/weights.cu", "FASC_BF16=1 HEAD_DIM=64", NULL},
-    {"kernels/weights.cu", "FASC_BF16=1 HEAD_DIM=128", NULL},
-    {"kernels/weights.cu", "FASC_BF16=1 HEAD_DIM=256", NULL},
-
     {"kernels/repair.cu", "ELEMENT=f16", NULL},
     {"kernels/repair.cu", "ELEMENT=bf16", NULL},
     {"kernels/repair.cu", "ELEMENT=f32", NULL},
