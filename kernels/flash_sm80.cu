@@ -40,9 +40,10 @@
 // Ideas: FlashAttention-2 (Dao, 2023) for the loop and the work split.
 //
 // Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 16), BLOCK_M, BLOCK_N (multiple of 32), STAGES,
-// WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), WANT_OUT (0, 1), EXTRAS (0, 1: a mask tensor,
-// dropout; and `out` may be NULL although WANT_OUT), STATISTICS (0, 1: the rest of a row's, see
-// row_statistics.cuh; with EXTRAS, without scores).
+// WARPS, SCORES (FASC_SCORES_...), SCORES_F32 (0, 1), SHIFTED (0, 1: rows of scores may begin
+// anywhere, else those that are not made of 16-byte pieces are slow), WANT_OUT (0, 1), EXTRAS (0,
+// 1: a mask tensor, dropout; and `out` may be NULL although WANT_OUT), STATISTICS (0, 1: the rest
+// of a row's, see row_statistics.cuh; with EXTRAS, without scores).
 
 #define DROPOUT EXTRAS
 

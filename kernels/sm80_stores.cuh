@@ -99,17 +99,17 @@ __device__ __forceinline__ void store_scores_vector(const fasc_flash_params &p, 
     }
 }
 
-// 16 bytes from `back` bytes (0, 2 .. 14) before `next` on, where it follows `before`.
+// 16 bytes from `back` bytes (2, 4 .. 16) before `next` on, where it follows `before`.
 __device__ __forceinline__ void join_pieces(uint32_t (&x)[4], const uint32_t (&before)[4],
                                             const uint32_t (&next)[4], uint32_t back)
 {
     uint32_t w[8];
 #pragma unroll
     for (int n = 0; n < 4; n++) {
-        w[n] = back == 0 ? next[n] : before[n];
+        w[n] = before[n];
         w[n + 4] = next[n];
     }
-    const uint32_t words = (16 - back) >> 2;
+    const uint32_t words = (16 - back) >> 2; // 0 to 3
 #pragma unroll
     for (int n = 0; n < 6; n++) {
         w[n] = words & 2 ? w[n + 2] : w[n];
@@ -125,65 +125,83 @@ __device__ __forceinline__ void join_pieces(uint32_t (&x)[4], const uint32_t (&b
     }
 }
 
+constexpr int SCORE_BYTES = SCORES_F32 ? 4 : 2;
+
+// How far a piece of a lane at `at` begins before the lane's own keys: to the last 16 bytes of
+// memory that begin there.
+__device__ __forceinline__ uint32_t way_back(const char *at)
+{
+    return (((uint32_t)(uint64_t)at - SCORE_BYTES) & 15) + SCORE_BYTES;
+}
+
 // Where the warp keeps the last 16 bytes of its rows of a tile; `part` as below.
 __device__ __forceinline__ uint32_t kept_end(const Block &b, int part)
 {
     return b.kept + KEPT_ENDS + ((b.warp * 2 * MT + part) * 8 + (b.lane >> 2)) * 16;
 }
 
-// A row's elements of one word, from element `first` (0, 1) on.
-__device__ __forceinline__ void store_word(char *to, uint32_t x, int first, int last)
+// Elements [first, last) of a piece that is to lie at `to`.
+__device__ __forceinline__ void store_elements(char *to, const uint32_t (&x)[4], int first,
+                                               int last)
 {
-    if (SCORES_F32) {
-        if (first < last) {
-            *(uint32_t *)to = x;
+#pragma unroll
+    for (int n = 0; n < 16 / SCORE_BYTES; n++) {
+        if (n >= first && n < last) {
+            if (SCORES_F32) {
+                ((uint32_t *)to)[n] = x[n % 4];
+            } else {
+                ((uint16_t *)to)[n] = (uint16_t)(x[n / 2] >> 16 * (n % 2));
+            }
         }
-        return;
-    }
-    for (int e = max(first, 0); e < min(last, 2); e++) {
-        ((uint16_t *)to)[e] = (uint16_t)(x >> 16 * e);
     }
 }
 
 // The same in 16-byte pieces where rows begin anywhere: each piece that lies on 16 bytes of memory
 // is put together from two lanes' keys. A tile's first piece begins with the end of the tile
-// before, which is kept; the very first begins where the row does.
+// before, which is kept; the very first begins where the row does. What is kept of the last tile
+// is for store_ends.
 template <class Value>
 __device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p, const Block &b,
                                                      int key0, bool is_first, Value x)
 {
-    constexpr int SIZE = SCORES_F32 ? 4 : 2;
+    constexpr bool HELD = STAGES > 1; // there are registers to hold `before` in
     const int first = fragment_row(b, 0, 0), quarter = b.lane & 3;
     const int from = (b.lane & 28) | ((b.lane + 3) & 3); // the lane before, in the row
-    char *to = (char *)kept(b, KEPT_SCORES) + (int64_t)key0 * SIZE;
-    const int64_t step = 8 * p.scores_stride[2] * SIZE;
+    const int left = p.seqlen_k - key0 - lane_key(b);    // keys from the lane's first on
+    char *to = (char *)kept(b, KEPT_SCORES) + (int64_t)key0 * SCORE_BYTES;
+    const int64_t step = 8 * p.scores_stride[2] * SCORE_BYTES;
 #pragma unroll
     for (int part = 0; part < 2 * MT; part++) { // rows 8 part further
         const int mt = part / 2, half = part % 2;
-        const uint32_t back = (uint32_t)(uint64_t)to & 15;
+        const uint32_t back = way_back(to);
         const bool is_row = first + 8 * part < p.seqlen_q;
+        uint32_t before[4];
 #pragma unroll
         for (int g = 0; g < GROUPS; g++) {
-            uint32_t before[4], next[4], sent[4], piece[4];
-            load_shared_16(before, kept_end(b, part));
+            uint32_t next[4], sent[4], piece[4];
+            if (g == 0 || !HELD) {
+                load_shared_16(before, kept_end(b, part));
+            }
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 const int i = 4 * (g * GROUP_TILES + (SCORES_F32 ? n / 2 : n)) + 2 * half;
                 next[n] = SCORES_F32 ? __float_as_uint(x(mt, i + n % 2))
                                      : pack_16(x(mt, i), x(mt, i + 1));
                 sent[n] = __shfl_sync(FULL_MASK, quarter == 3 ? before[n] : next[n], from);
+                before[n] = next[n];
             }
-            if (quarter == 3) {
+            if (quarter == 3 && (g == GROUPS - 1 || !HELD)) {
                 store_shared_16(kept_end(b, part), next);
             }
             join_pieces(piece, sent, next, back);
-            char *at = to + g * GROUP_KEYS * SIZE;
-            if (is_row && (!is_first || g > 0 || quarter > 0)) {
-                store_global_16(at - back, piece);
+            char *at = to + g * GROUP_KEYS * SCORE_BYTES - back;
+            const int keys_back = back / SCORE_BYTES;
+            const bool begins = is_first && g == 0 && quarter == 0;
+            const int there = left - g * GROUP_KEYS + keys_back; // keys from the piece's first on
+            if (is_row && !begins && there >= LANE_KEYS) {
+                store_global_16(at, piece);
             } else if (is_row) {
-                for (int n = 0; n < 4; n++) {
-                    store_word(at + 4 * n, next[n], 0, (16 - (int)back - 4 * n) / SIZE);
-                }
+                store_elements(at, piece, begins ? keys_back : 0, there);
             }
         }
         to += step;
@@ -193,20 +211,19 @@ __device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p,
 // What store_scores_shifted has kept of the keys before key_end.
 __device__ __forceinline__ void store_ends(const fasc_flash_params &p, const Block &b, int key_end)
 {
-    constexpr int SIZE = SCORES_F32 ? 4 : 2;
     const int first = fragment_row(b, 0, 0), quarter = b.lane & 3;
-    char *end = (char *)kept(b, KEPT_SCORES) + (int64_t)key_end * SIZE - quarter * 16;
+    char *end =
+        (char *)kept(b, KEPT_SCORES) + ((int64_t)key_end - quarter * LANE_KEYS) * SCORE_BYTES;
+    const int there = p.seqlen_k - key_end + LANE_KEYS; // of the last LANE_KEYS keys
     __syncwarp();
 #pragma unroll 1
     for (int part = 0; part < 2 * MT; part++) {
-        const int back = (uint32_t)(uint64_t)end & 15;
         uint32_t x[4];
         load_shared_16(x, kept_end(b, part));
-        const uint32_t word = quarter & 2 ? (quarter & 1 ? x[3] : x[2]) : quarter & 1 ? x[1] : x[0];
-        if (first + 8 * part < p.seqlen_q) {
-            store_word(end - 16 + 4 * quarter, word, (16 - back - 4 * quarter) / SIZE, 4 / SIZE);
+        if (first + 8 * part < p.seqlen_q && quarter == 0) {
+            store_elements(end - 16, x, LANE_KEYS - (int)way_back(end) / SCORE_BYTES, there);
         }
-        end += 8 * p.scores_stride[2] * SIZE;
+        end += 8 * p.scores_stride[2] * SCORE_BYTES;
     }
 }
 
@@ -218,13 +235,9 @@ __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const B
 {
     Block b = renewed(block);
     b.row0 = STAGES == 1 ? kept_row0(b) : b.row0; // as registers have come out best
-    const bool whole = key0 + BLOCK_N <= p.seqlen_k;
-    if (p.scores_store == FASC_STORE_SHIFTED && whole) {
+    if (SHIFTED && p.scores_store == FASC_STORE_SHIFTED) {
         store_scores_shifted(p, b, key0, key0 == first_key, x);
-    } else if (p.scores_store != FASC_STORE_VECTOR || !whole) {
-        if (p.scores_store == FASC_STORE_SHIFTED && key0 != first_key) {
-            store_ends(p, b, key0);
-        }
+    } else if (p.scores_store != FASC_STORE_VECTOR || key0 + BLOCK_N > p.seqlen_k) {
         store_scores_scalar(p, b, key0, x);
     } else {
         store_scores_vector(p, b, key0, x);
@@ -235,7 +248,7 @@ __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const B
 __device__ __forceinline__ void finish_scores(const fasc_flash_params &p, const Block &block,
                                               int key_end)
 {
-    if (p.scores_store == FASC_STORE_SHIFTED && key_end <= p.seqlen_k) {
+    if (SHIFTED && p.scores_store == FASC_STORE_SHIFTED) {
         Block b = renewed(block);
         b.row0 = kept_row0(b);
         store_ends(p, b, key_end);

@@ -50,7 +50,7 @@ enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
 /* What of the kernel one launch needs: its macros beside the configuration's. */
 typedef struct sm80_use {
-    bool bf16, f32, want_out, extras, statistics;
+    bool bf16, f32, want_out, extras, statistics, shifted;
     int32_t scores;
 } sm80_use;
 
@@ -75,6 +75,17 @@ static bool pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass 
     return more;
 }
 
+static bool is_out_with_logits(const sm80_use *use)
+{
+    return use->want_out && !use->extras && !use->f32 && use->scores == FASC_SCORES_LOGITS;
+}
+
+/* Shifting rows of scores onto 16 bytes takes registers, which out with logits has not to spare. */
+static void settle(sm80_use *use, bool vector_rows)
+{
+    use->shifted = use->scores != FASC_SCORES_NONE && !(is_out_with_logits(use) && vector_rows);
+}
+
 static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
 {
     sm80_use use = {.bf16 = problem->dtype == FASC_BF16,
@@ -85,6 +96,7 @@ static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)
                     .scores = pass->scores};
     use.extras = use.extras || use.statistics;
     use.want_out = use.want_out || use.extras; /* which looks whether there is one */
+    settle(&use, pass->to && fasc_flash_vector_rows(pass->to));
     return use;
 }
 
@@ -230,9 +242,9 @@ static void macros_of(const sm80_config *c, const sm80_use *use, char *macros, s
 {
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_M=%d BLOCK_N=%d STAGES=%d WARPS=%d SCORES=%d "
-             "SCORES_F32=%d WANT_OUT=%d EXTRAS=%d STATISTICS=%d",
+             "SCORES_F32=%d SHIFTED=%d WANT_OUT=%d EXTRAS=%d STATISTICS=%d",
              use->bf16, c->head_dim, c->block_m, c->block_n, c->stages, c->warps, (int)use->scores,
-             use->f32, use->want_out, use->extras, use->statistics);
+             use->f32, use->shifted, use->want_out, use->extras, use->statistics);
 }
 
 bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros, size_t room)
@@ -245,17 +257,21 @@ bool fasc_sm80_macros_at(int32_t i, int32_t *first, int32_t *last, char *macros,
                  {FASC_SCORES_LOGITS, true},  {FASC_SCORES_MASKED, true},
                  {FASC_SCORES_PROBS, true}};
     enum { STORES = sizeof STORE / sizeof *STORE };
+    enum { WITH_SCORES = 6 * STORES, WITH_STATISTICS = WITH_SCORES + 2, ALL = WITH_STATISTICS + 2 };
     for (int row = 0; row < CONFIG_COUNT; row++) {
-        for (int n = 0; n < 6 * STORES + 2; n++) {
+        for (int n = 0; n < ALL; n++) {
             sm80_use use = {.bf16 = n / STORES % 2,
                             .f32 = STORE[n % STORES].f32,
                             .want_out = n / STORES / 2 != 1,
                             .extras = n / STORES / 2 == 2,
                             .scores = STORE[n % STORES].scores};
-            if (n >= 6 * STORES) {
+            if (n >= WITH_STATISTICS) { /* out with logits whose rows begin anywhere */
+                use = (sm80_use){.bf16 = n % 2, .want_out = true, .scores = FASC_SCORES_LOGITS};
+            } else if (n >= WITH_SCORES) {
                 use =
                     (sm80_use){.bf16 = n % 2, .want_out = true, .extras = true, .statistics = true};
             }
+            settle(&use, n < WITH_SCORES);
             if (serves(&CONFIG[row], &use) && i-- == 0) {
                 macros_of(&CONFIG[row], &use, macros, room);
                 *first = CONFIG[row].first;
