@@ -1,224 +1,16 @@
-/* flash_split.c - launches of flash_split.cu: when keys are split, into how many parts, and where
- * the parts lie. */
+/* flash_split.c - launches of flash_split.cu and split_join.cu: what they are told, and where the
+ * parts lie. */
 #include "cuda/flash_split.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "cuda/flash.h"
+#include "cuda/split_plan.h"
 
 #include "split_params.h"
 
-enum { MOST_SPLITS = 256, LEAST_TILES = 8 /* of a split */, KEYS_AT_A_TIME = 1024 };
-
-/* Of those that hold the head_dim, the first that fits. */
-typedef struct split_config {
-    int32_t head_dim, warps,
-        stages; /* the kernel's macros, but for ROW_WARPS: 1, 2, 4, up to warps */
-} split_config;
-
-static const split_config CONFIG[] = {
-    {64, 4, 4}, {128, 4, 3}, {128, 4, 2}, {256, 2, 3}, {256, 2, 2},
-};
-
-enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
-
-/* The query heads of a group are rows of one key head. */
-static int64_t rows_of_head(const fasc_problem *problem)
-{
-    return problem->group * problem->seqlen_q;
-}
-
-/* Warps with rows of their own: as many as there are rows for. */
-static int32_t row_warps_of(const fasc_problem *problem, const split_config *c)
-{
-    int32_t warps = 1;
-    if (problem->args->kernel.block_m) {
-        return problem->args->kernel.block_m / 16;
-    }
-    while (warps < c->warps && 16 * warps < rows_of_head(problem)) {
-        warps *= 2;
-    }
-    return warps;
-}
-
-/* Anything beyond out, lse and row_max takes the kernel's other variant. */
-static bool has_extras(const fasc_problem *problem)
-{
-    return problem->mask_data || problem->dropout ||
-           problem->wanted & ~(FASC_WANT(OUT) | FASC_WANT(LSE) | FASC_WANT(ROW_MAX));
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Shared memory of a block. A third block would only unbalance the multiprocessors: two load as
- * fast. */
-static size_t smem_bytes(const fasc_cuda_device *d, const fasc_problem *problem,
-                         const split_config *c)
-{
-    size_t head_dim = (size_t)c->head_dim, warps = (size_t)c->warps;
-    size_t tiles = FASC_SPLIT_TILES_BYTES(head_dim, warps, (size_t)row_warps_of(problem, c),
-                                          (size_t)c->stages, has_extras(problem));
-    return larger(larger(tiles, FASC_SPLIT_ROOM_BYTES(head_dim, warps)),
-                  (size_t)d->smem_per_unit / 3);
-}
-
-static bool matches(const split_config *c, const fasc_kernel_config *wanted)
-{
-    const int32_t m = wanted->block_m;
-    return (!m || ((m == 16 || m == 32 || m == 64) && m <= 16 * c->warps)) &&
-           (!wanted->block_n || wanted->block_n == 16 * c->warps) &&
-           (!wanted->stages || wanted->stages == c->stages) &&
-           (!wanted->warps || wanted->warps == c->warps);
-}
-
-/* NULL with the reason. */
-static const split_config *choose(const fasc_cuda_device *d, const fasc_problem *problem, char *why,
-                                  size_t room)
-{
-    int32_t head_dim = 0;
-    size_t used = (size_t)snprintf(
-        why, room, "has these block_m x block_n, stages, warps when keys are split:");
-    for (int i = 0; i < CONFIG_COUNT; i++) {
-        const split_config *c = &CONFIG[i];
-        if (c->head_dim < problem->head_dim || (head_dim && c->head_dim != head_dim)) {
-            continue;
-        }
-        head_dim = c->head_dim;
-        const bool match = matches(c, &problem->args->kernel);
-        if (match && (int64_t)smem_bytes(d, problem, c) <= d->smem_per_block) {
-            return c;
-        }
-        used += used < room ? (size_t)snprintf(why + used, room - used, " %sx%d,%d,%d%s",
-                                               c->warps < 4 ? "16|32" : "16|32|64", 16 * c->warps,
-                                               c->stages, c->warps,
-                                               match ? " (too much shared memory)" : "")
-                            : 0;
-    }
-    return NULL;
-}
-
-/* ---- the split ----------------------------------------------------------- */
-
-/* Key tiles [*begin, *end) that are walked over: those that some query sees; for logits all. */
-static void walked_tiles(const fasc_problem *problem, const split_config *c, int64_t *begin,
-                         int64_t *end)
-{
-    const int64_t block_n = 16 * c->warps;
-    if (problem->args->logits) {
-        *begin = 0;
-        *end = (problem->seqlen_k + block_n - 1) / block_n;
-        return;
-    }
-    int64_t first, last, none;
-    fasc_visible_range(problem, 0, &first, &none);
-    fasc_visible_range(problem, problem->seqlen_q - 1, &none, &last);
-    *begin = first / block_n;
-    *end = last > first ? (last + block_n - 1) / block_n : *begin;
-}
-
-static int64_t row_tiles(const fasc_problem *problem, const split_config *c)
-{
-    const int32_t rows = 16 * row_warps_of(problem, c);
-    return (rows_of_head(problem) + rows - 1) / rows;
-}
-
-/* Blocks of one split. */
-static int64_t blocks_of(const fasc_problem *problem, const split_config *c)
-{
-    return problem->batch * problem->heads_k * row_tiles(problem, c);
-}
-
-/* Blocks that run at a time: two a multiprocessor where they fit. */
-static int64_t slots_of(const fasc_cuda_device *d, const fasc_problem *problem,
-                        const split_config *c)
-{
-    const int64_t fit = d->smem_per_unit / ((int64_t)smem_bytes(d, problem, c) + 1024);
-    return d->units * (fit > 1 ? 2 : 1);
-}
-
-static int64_t waves_of(int64_t blocks, int64_t slots)
-{
-    return (blocks + slots - 1) / slots;
-}
-
-/* The smallest split within 95 % of that which fills the device best, on average while it runs. */
-static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem,
-                          const split_config *c, int64_t tiles)
-{
-    const int64_t slots = slots_of(d, problem, c), blocks = blocks_of(problem, c);
-    const int64_t most = tiles / LEAST_TILES < MOST_SPLITS ? tiles / LEAST_TILES : MOST_SPLITS;
-    double fullness[MOST_SPLITS + 1], fullest = 0.0;
-    for (int64_t n = 1; n <= most; n++) {
-        fullness[n] = (double)(n * blocks) / (double)(waves_of(n * blocks, slots) * slots);
-        fullest = fullness[n] > fullest ? fullness[n] : fullest;
-    }
-    for (int64_t n = 1; n <= most; n++) {
-        if (fullness[n] >= 0.95 * fullest) {
-            return (int32_t)n;
-        }
-    }
-    return 1;
-}
-
-/* Nanoseconds a key at head_dim 128 on an H200, for what stands in line on one multiprocessor:
- * results/decode_log.md. Only their ratios matter here. */
-enum {
-    FEW_ROWS = 30,    /* a block of 16 or 32 rows that shares a multiprocessor with another */
-    MANY_ROWS = 36,   /* one of 64 */
-    HOPPER_TILE = 11, /* 128 rows of flash sm_90a */
-    TILE = 22,        /* of flash sm_80 */
-    MEMORY = 16       /* K and V out of memory, when all multiprocessors read */
-};
-
-/* Whether a split is faster than a walk of each row tile along all keys. That one reads K and V for
- * each query head, though mostly from L2. */
-static bool is_faster(const fasc_cuda_device *d, const fasc_problem *problem, const split_config *c,
-                      int32_t splits)
-{
-    const int64_t slots = slots_of(d, problem, c);
-    const int64_t waves = waves_of(blocks_of(problem, c) * splits, slots);
-    const int64_t heads = problem->batch * problem->heads_q;
-    const int64_t tiles = heads * ((problem->seqlen_q + 127) / 128);
-    const double block = row_warps_of(problem, c) > 2 ? MANY_ROWS : FEW_ROWS;
-    const double walk = (double)waves_of(tiles, d->units) * (d->compute == 90 ? HOPPER_TILE : TILE);
-    const double memory = (double)(problem->batch * problem->heads_k) * MEMORY / (double)d->units;
-    return (double)waves * block / splits <= (walk > memory ? walk : memory);
-}
-
-bool fasc_split_can(const fasc_cuda_device *d, const fasc_problem *problem, char *why, size_t room)
-{
-    return choose(d, problem, why, room) != NULL;
-}
-
-int32_t fasc_split_count(const fasc_cuda_device *d, const fasc_problem *problem)
-{
-    const fasc_kernel_config *wanted = &problem->args->kernel;
-    char why[8];
-    const split_config *c = choose(d, problem, why, sizeof why);
-    int64_t begin = 0, end = wanted->splits;
-    if (c) {
-        walked_tiles(problem, c, &begin, &end);
-    }
-    if (wanted->splits > 0) { /* no more than there are tiles */
-        return wanted->splits < end - begin ? wanted->splits : (int32_t)(end - begin);
-    }
-    if (wanted->block_m || wanted->block_n || wanted->stages || wanted->warps || !c ||
-        problem->wanted == 0) {
-        return 1;
-    }
-    const int64_t tiles = end - begin, rows = rows_of_head(problem);
-    int32_t count = best_count(d, problem, c, tiles);
-    if (count < 2 && tiles >= 4 && tiles >= rows / 2) { /* else parts cost more than K and V do */
-        count = 2;
-    }
-    return count > 1 && is_faster(d, problem, c, count) ? count : 1;
-}
-
-/* ---- launches ------------------------------------------------------------ */
+enum { KEYS_AT_A_TIME = 1024 };
 
 static int64_t rows_of(const fasc_problem *problem)
 {
@@ -265,9 +57,9 @@ fasc_status fasc_split_plan(fasc_cuda_device *d, const fasc_problem *problem,
                             fasc_attention_plan *plan)
 {
     char why[8];
-    const split_config *c = choose(d, problem, why, sizeof why);
+    const fasc_split_config *c = fasc_split_choose(d, problem, why, sizeof why);
     plan->splits = fasc_split_count(d, problem);
-    plan->block_m = 16 * row_warps_of(problem, c);
+    plan->block_m = 16 * fasc_split_row_warps(problem, c);
     plan->block_n = 16 * c->warps;
     plan->stages = c->stages;
     plan->warps = c->warps;
@@ -282,7 +74,7 @@ fasc_status fasc_split_plan(fasc_cuda_device *d, const fasc_problem *problem,
     return FASC_OK;
 }
 
-static void macros_of(const split_config *c, int32_t row_warps, bool bf16, bool extras,
+static void macros_of(const fasc_split_config *c, int32_t row_warps, bool bf16, bool extras,
                       char *macros, size_t room)
 {
     snprintf(macros, room, "FASC_BF16=%d HEAD_DIM=%d WARPS=%d ROW_WARPS=%d STAGES=%d EXTRAS=%d",
@@ -314,10 +106,10 @@ bool fasc_split_config_at(int32_t i, fasc_cuda_config *config)
         return false;
     }
     *config = (fasc_cuda_config){.source = SPLIT};
-    for (int n = 0; n < CONFIG_COUNT; n++) {
-        for (int32_t row_warps = 1; row_warps <= CONFIG[n].warps; row_warps *= 2) {
+    for (int n = 0; n < FASC_SPLIT_CONFIGS; n++) {
+        for (int32_t row_warps = 1; row_warps <= fasc_split_configs[n].warps; row_warps *= 2) {
             if (row-- == 0) {
-                macros_of(&CONFIG[n], row_warps, bf16, extras, config->macros,
+                macros_of(&fasc_split_configs[n], row_warps, bf16, extras, config->macros,
                           sizeof config->macros);
                 return true;
             }
@@ -333,17 +125,18 @@ bool fasc_split_stage(const fasc_cuda_device *d, const fasc_problem *problem, in
                       fasc_cuda_stage *stage)
 {
     char why[8];
-    const split_config *c = choose(d, problem, why, sizeof why);
-    const bool bf16 = problem->dtype == FASC_BF16, extras = has_extras(problem);
+    const fasc_split_config *c = fasc_split_choose(d, problem, why, sizeof why);
+    const bool bf16 = problem->dtype == FASC_BF16, extras = fasc_split_has_extras(problem);
     const int64_t pieces = (problem->seqlen_k + KEYS_AT_A_TIME - 1) / KEYS_AT_A_TIME;
     if (index == 0) {
-        macros_of(c, row_warps_of(problem, c), bf16, extras, stage->macros, sizeof stage->macros);
-        stage->launch =
-            (fasc_cuda_launch){.source = SPLIT,
-                               .entry = "fasc_flash_split",
-                               .blocks = blocks_of(problem, c) * fasc_split_count(d, problem),
-                               .threads = c->warps * 32,
-                               .smem = smem_bytes(d, problem, c)};
+        macros_of(c, fasc_split_row_warps(problem, c), bf16, extras, stage->macros,
+                  sizeof stage->macros);
+        stage->launch = (fasc_cuda_launch){.source = SPLIT,
+                                           .entry = "fasc_flash_split",
+                                           .blocks = fasc_split_blocks(problem, c) *
+                                                     fasc_split_count(d, problem),
+                                           .threads = c->warps * 32,
+                                           .smem = fasc_split_smem(d, problem, c)};
     } else {
         join_macros(bf16, extras, stage->macros, sizeof stage->macros);
         stage->launch = (fasc_cuda_launch){.source = JOIN,
@@ -367,7 +160,7 @@ static fasc_matrix_params matrix_of(const fasc_tensor *t)
     return m;
 }
 
-static fasc_split_params params_of(const fasc_cuda_call *call, const split_config *c,
+static fasc_split_params params_of(const fasc_cuda_call *call, const fasc_split_config *c,
                                    const fasc_flash_inputs *inputs)
 {
     const fasc_problem *problem = call->problem;
@@ -376,7 +169,7 @@ static fasc_split_params params_of(const fasc_cuda_call *call, const split_confi
     const int32_t splits = call->plan->splits;
     const places at = places_of(problem, splits);
     int64_t begin, end;
-    walked_tiles(problem, c, &begin, &end);
+    fasc_split_tiles(problem, c, &begin, &end);
     fasc_split_params p = {.flash = fasc_flash_params_of(problem, inputs, &pass),
                            .parts = (float *)(void *)(call->workspace + at.parts),
                            .totals = (fasc_row_totals *)(void *)(call->workspace + at.totals),
@@ -401,7 +194,8 @@ fasc_status fasc_split_run(const fasc_cuda_call *call)
     char why[8];
     fasc_flash_inputs inputs;
     fasc_status status = fasc_flash_prepare(call, &inputs);
-    fasc_split_params p = params_of(call, choose(call->d, call->problem, why, sizeof why), &inputs);
+    fasc_split_params p =
+        params_of(call, fasc_split_choose(call->d, call->problem, why, sizeof why), &inputs);
     fasc_cuda_stage stage;
     for (int32_t i = 0; status == FASC_OK && fasc_split_stage(call->d, call->problem, i, &stage);
          i++) {
