@@ -100,6 +100,17 @@ local function problems(kernel, dtype, head_dim)
     local few = q:slice(nil, nil, {0, 3}) -- whose keys are split among blocks
     local many = fasc.randn({1, 2, 1000, head_dim}, opts)
     attend(kernel, few, many, many, {causal = true, want = {"out", "lse", "row_max"}})
+    for _, queries in ipairs {3, 10, 30} do -- 16, 32 and 64 rows a block
+        local rows = q:slice(nil, nil, {0, queries})
+        attend(kernel, rows, many, many, {causal = true, splits = 3, want = {"out", "lse"}})
+        attend(kernel, rows, many, many, {
+            causal = true, splits = 3, dropout_p = 0.2,
+            want = {"out", "entropy", "row_argmax", "logits", "masked", "probs"},
+        })
+    end
+    attend(kernel, few, many, many, {
+        attn_mask = fasc.randn({3, 1000}, {device = device, seed = 5}), splits = 3, want = ALL,
+    })
     local two = q:slice(nil, {0, 2})
     attend(kernel, k, two, two, {causal = true, want = ALL}) -- more queries than keys: empty rows
     local function bthd(t)
