@@ -125,6 +125,11 @@ void flash_hide(const flash_job *job, const flash_group *g, int64_t begin, int64
 void flash_store_scores(const flash_job *job, fasc_tensor *t, const flash_group *g, int64_t key,
                         int64_t keys, const float *s, float *rows);
 
+/* Where columns [key, key + keys) of the group's rows begin, if they may leave while values are
+ * weighed (ops->values_carrying); else NULL. */
+float *flash_carried(const flash_job *job, const fasc_tensor *t, const flash_group *g, int64_t key,
+                     int64_t keys);
+
 /* Sets columns [begin, end) of the group's rows to value. */
 void flash_fill_scores(const flash_job *job, fasc_tensor *t, const flash_group *g, int64_t begin,
                        int64_t end, float value);

@@ -144,10 +144,11 @@ static void values_one_by_one(const float *v, int64_t v_ld, int64_t keys, int64_
     }
 }
 
-/* The online softmax over keys [begin, end) of the tile, whose scores begin at s. */
+/* The online softmax over keys [begin, end) of the tile, whose scores begin at s. logits: where
+ * rows of the whole tile, which scratch->rows holds, go meanwhile; NULL: nowhere. */
 static void attend(const flash_job *job, const flash_item *item, const flash_group *g,
                    const flash_keys *tile, int64_t begin, int64_t end, bool cut, float *s,
-                   flash_scratch *scratch)
+                   float *logits, flash_scratch *scratch)
 {
     const fasc_tile_ops *ops = job->ops;
     const fasc_problem *problem = job->problem;
@@ -189,6 +190,9 @@ static void attend(const flash_job *job, const flash_item *item, const flash_gro
     const float *v = tile->v + (begin - tile->begin) * tile->v_ld;
     if ((cut || problem->dropout) && !fasc_all_finite(v, tile->v_ld, keys, dims)) {
         values_one_by_one(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
+    } else if (logits) {
+        ops->values_carrying(v, tile->v_ld, keys, dims, p, scratch->alpha, g->o_t, scratch->rows,
+                             job->block_n, logits, problem->args->logits->stride[2]);
     } else {
         ops->values(v, tile->v_ld, keys, dims, p, g->width, scratch->alpha, g->o_t);
     }
@@ -212,10 +216,19 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
     bool cut = begin < end && (job->problem->mask_data || begin < g->all_begin || end > g->all_end);
 
     const float *m = scratch->m + g->place;
+    float *logits = NULL;
     memcpy(scratch->max, m, (size_t)width * sizeof *m);
     if (args->logits) {
+        bool weighed = job->softmax && whole && !cut && tile->v && !job->problem->dropout;
         job->ops->scores(tile->k, tile->k_ld, keys, dims, g->q_t, g->width, s, scratch->max);
-        flash_store_scores(job, args->logits, g, tile->begin, keys, s, scratch->rows);
+        if (weighed && !args->masked) {
+            logits = flash_carried(job, args->logits, g, tile->begin, keys);
+        }
+        if (logits) {
+            job->ops->transpose(s, width, keys, g->count, scratch->rows, job->block_n, false);
+        } else {
+            flash_store_scores(job, args->logits, g, tile->begin, keys, s, scratch->rows);
+        }
     } else {
         job->ops->scores(tile->k + (begin - tile->begin) * tile->k_ld, tile->k_ld, end - begin,
                          dims, g->q_t, g->width, seen, scratch->max);
@@ -239,7 +252,7 @@ static void meet(const flash_job *job, const flash_item *item, const flash_group
             memcpy(scratch->max, m, (size_t)width * sizeof *m);
             job->ops->raise_max(seen, end - begin, g->width, scratch->max);
         }
-        attend(job, item, g, tile, begin, end, cut, seen, scratch);
+        attend(job, item, g, tile, begin, end, cut, seen, logits, scratch);
     }
 }
 

@@ -16,6 +16,20 @@ static bool float_rows(const fasc_tensor *t)
     return t->dtype == FASC_F32 && t->stride[3] == 1;
 }
 
+float *flash_carried(const flash_job *job, const fasc_tensor *t, const flash_group *g, int64_t key,
+                     int64_t keys)
+{
+    enum { LINE = 16 }; /* floats */
+    int64_t dims = job->problem->head_dim;
+    bool shape = dims >= 16 && dims <= 256 && (dims & (dims - 1)) == 0 && keys % LINE == 0 &&
+                 g->count == job->ops->group;
+    if (!shape || !job->ops->values_carrying || !float_rows(t) || !worth_streaming(t)) {
+        return NULL;
+    }
+    float *to = (float *)fasc_row(t, g->b, g->h, g->first) + key;
+    return (uintptr_t)to % (LINE * sizeof *to) == 0 && t->stride[2] % LINE == 0 ? to : NULL;
+}
+
 void flash_store_scores(const flash_job *job, fasc_tensor *t, const flash_group *g, int64_t key,
                         int64_t keys, const float *s, float *rows)
 {

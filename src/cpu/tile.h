@@ -61,6 +61,13 @@ typedef struct fasc_tile_ops {
     void (*values)(const float *v, int64_t v_ld, int64_t keys, int64_t dims, const float *p,
                    int width, const float *alpha, float *o);
 
+    /* `values` of a full group, while its `group` rows of keys floats go from `from` to `to`, past
+     * the caches: among multiply-adds stores cost less than by themselves. dims is 16 to 256, a
+     * power of 2; keys are a multiple of 16; `to` begins lines of memory. NULL: cannot. */
+    void (*values_carrying)(const float *v, int64_t v_ld, int64_t keys, int64_t dims,
+                            const float *p, const float *alpha, float *o, const float *from,
+                            int64_t from_ld, float *to, int64_t to_ld);
+
     /* o /= sum in place; 0 where sum is 0. */
     void (*normalise)(float *o, int64_t dims, int width, const float *sum);
 

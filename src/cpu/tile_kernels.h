@@ -23,6 +23,7 @@ const fasc_tile_ops GROUPS = {
     .raise_max = tile_raise_max,
     .softmax = tile_softmax,
     .values = tile_values,
+    .values_carrying = LANES == 16 ? tile_values_carrying : NULL, /* a vector is a line */
     .normalise = tile_normalise,
     .probs = tile_probs,
     .softmax_more = tile_softmax_more,

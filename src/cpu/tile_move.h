@@ -6,8 +6,8 @@
 
 /* ---- transposition ------------------------------------------------------------------------- */
 
-/* At most LANES by LANES. */
-static void transpose_block(const float *src, int64_t src_ld, int64_t rows, int64_t columns,
+/* At most LANES by LANES; whole blocks, which are most, are compiled apart. */
+INLINE void transpose_block(const float *src, int64_t src_ld, int64_t rows, int64_t columns,
                             float *dst, int64_t dst_ld)
 {
     vec r[LANES];
@@ -53,6 +53,10 @@ static void tile_transpose(const float *src, int64_t src_ld, int64_t rows, int64
         int64_t wide = columns - c < LANES ? columns - c : LANES, r = 0;
         for (; stream && r + LINE <= rows; r += LINE) {
             stream_block(src + r * src_ld + c, src_ld, wide, dst + c * dst_ld + r, dst_ld);
+        }
+        for (; wide == LANES && r + LANES <= rows; r += LANES) {
+            transpose_block(src + r * src_ld + c, src_ld, LANES, LANES, dst + c * dst_ld + r,
+                            dst_ld);
         }
         for (; r < rows; r += LANES) {
             int64_t high = rows - r < LANES ? rows - r : LANES;

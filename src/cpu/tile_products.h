@@ -152,4 +152,63 @@ static void tile_values(const float *v, int64_t v_ld, int64_t keys, int64_t dims
     }
 }
 
+/* ---- values, while rows of scores leave ------------------------------------------------- */
+
+/* ROWS dimensions; a vector of the rows leaves after every `step` keys, keys / LANES of each. */
+INLINE void value_rows_carrying(const float *v, int64_t v_ld, int64_t keys, const float *p,
+                                const vec *alpha, float *o, const float *from, int64_t from_ld,
+                                float *to, int64_t to_ld, int64_t step)
+{
+    vec sum[ROWS][COLUMNS];
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            sum[r][c] = vec_set(0.0f);
+        }
+    }
+    for (int64_t j = 0, column = 0; j < keys; j += step) {
+        for (int64_t u = j; u < j + step; u++) {
+            vec weight[COLUMNS];
+            for (int c = 0; c < COLUMNS; c++) {
+                weight[c] = *(const vec *)(p + (u * COLUMNS + c) * LANES);
+            }
+            for (int r = 0; r < ROWS; r++) {
+                vec value = vec_set(v[u * v_ld + r]);
+                for (int c = 0; c < COLUMNS; c++) {
+                    sum[r][c] += value * weight[c];
+                }
+            }
+        }
+        vec_stream(to + column, vec_load(from + column));
+        column += LANES;
+        if (column == keys) {
+            column = 0;
+            from += from_ld;
+            to += to_ld;
+        }
+    }
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            vec *at = (vec *)(o + (r * COLUMNS + c) * LANES);
+            *at = *at * alpha[c] + sum[r][c];
+        }
+    }
+}
+
+/* The rows are shared out to the blocks of ROWS dimensions. */
+static void tile_values_carrying(const float *v, int64_t v_ld, int64_t keys, int64_t dims,
+                                 const float *p, const float *alpha, float *o, const float *from,
+                                 int64_t from_ld, float *to, int64_t to_ld)
+{
+    const int width = COLUMNS * LANES;
+    const int64_t rows = width * ROWS / dims;
+    vec scale[COLUMNS];
+    for (int c = 0; c < COLUMNS; c++) {
+        scale[c] = vec_load(alpha + c * LANES);
+    }
+    for (int64_t d = 0, row = 0; d < dims; d += ROWS, row += rows) {
+        value_rows_carrying(v + d, v_ld, keys, p, scale, o + d * width, from + row * from_ld,
+                            from_ld, to + row * to_ld, to_ld, LANES / rows);
+    }
+}
+
 #endif

@@ -185,6 +185,44 @@ static void tiny_probabilities_are_rounded_once(void)
     attention_check_paths(&c, 0, 0);
 }
 
+/* Scores that no cache holds are written past the caches, and those of whole tiles while their
+ * values are weighed. */
+static void scores_larger_than_the_caches(void)
+{
+    static const struct {
+        int64_t keys, dims;
+        int32_t causal;
+        const char *want;
+    } ROW[] = {{30016, 64, 0, "oL"},
+               {30016, 16, 1, "oL"},
+               {30001, 16, 0, "oL"},
+               {30000, 32, 0, "oLM"},
+               {30016, 128, 0, "olL"}};
+    for (size_t row = 0; row < sizeof ROW / sizeof *ROW; row++) {
+        attention_case c = {.dtype = FASC_F32,
+                            .batch = 1,
+                            .hq = 1,
+                            .hk = 1,
+                            .nq = 70,
+                            .nk = ROW[row].keys,
+                            .dims = ROW[row].dims,
+                            .causal = ROW[row].causal,
+                            .want = ROW[row].want};
+        for (int n = 0; n < ATTENTION_PATH_COUNT; n++) {
+            const attention_path *path = &ATTENTION_PATHS[n];
+            bool best = attention_path_present(path) && !strcmp(path->name, "flash");
+            if (!best || (row > 0 && strcmp(path->arch, fasc_isa_name(fasc_cpu_isa_best())))) {
+                continue;
+            }
+            attention_run r = attention_run_new(&c);
+            r.args.kernel.name = path->name;
+            r.args.kernel.arch = path->arch;
+            attention_run_check(&c, &r);
+            attention_run_free(&r);
+        }
+    }
+}
+
 TEST_MAIN(full_attention, causal_attention, windows, masks, rows_without_a_visible_key,
           threads_change_no_bit, a_constant_value_survives_long_sums,
-          tiny_probabilities_are_rounded_once)
+          tiny_probabilities_are_rounded_once, scores_larger_than_the_caches)
