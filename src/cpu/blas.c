@@ -130,14 +130,14 @@ static fasc_status blas_plan(const fasc_problem *problem, fasc_attention_plan *p
 
 /* ---- softmax over rows -------------------------------------------------------------------- */
 
-/* Scores of one row become probabilities, in place; returns the LSE. */
+/* Scores of one row become probabilities, in place; returns the LSE. shown: others than out see
+ * them, so that in a row with a NaN those of hidden keys must be 0. */
 static double softmax_row(const fasc_problem *p, const fasc_tile_ops *ops, const part *at,
-                          int64_t i, float *scores)
+                          int64_t i, float *scores, bool shown)
 {
-    const fasc_attention_args *args = p->args;
     int64_t n = p->seqlen_k;
     float largest = ops->row_max(scores, n), sum;
-    if (args->probs) {
+    if (shown) {
         sum = ops->row_sum(scores, n, largest);
         ops->row_probs(scores, n, largest, sum == 0 ? 0.0f : log2f(sum));
     } else {
@@ -194,7 +194,7 @@ static void finish_row(const fasc_problem *p, const fasc_tile_ops *ops, const pa
         memcpy(statistics->scores, row, (size_t)p->seqlen_k * sizeof *row);
     }
     if (p->wanted & ~(FASC_WANT(LOGITS) | FASC_WANT(MASKED))) {
-        double lse = softmax_row(p, ops, at, i, row);
+        double lse = softmax_row(p, ops, at, i, row, args->probs || statistics->scores);
         if (statistics->scores) {
             fasc_row_statistics_add(statistics, at->b, at->h, i, row, lse);
         }
@@ -213,12 +213,17 @@ static void blas_part(const fasc_problem *p, const fasc_tile_ops *ops, const par
     matrix q = rows_of(args->q, at->b, at->h, at->first, at->count, s->q);
     matrix k = rows_of(args->k, at->b, hk, 0, keys, s->k);
     matrix scores = {s->scores, keys};
+    /* A product times 0 is not worked out by BLAS, but 0 times a NaN or an infinity is NaN. */
+    float scale = p->scale == 0 ? 1.0f : (float)p->scale;
     for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r += PRODUCT_ROWS) {
         int64_t left = at->count - r;
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans,
-                    (int)(left < PRODUCT_ROWS ? left : PRODUCT_ROWS), (int)keys, (int)dims,
-                    (float)p->scale, q.data + r * q.ld, (int)q.ld, k.data, (int)k.ld, 0.0f,
+                    (int)(left < PRODUCT_ROWS ? left : PRODUCT_ROWS), (int)keys, (int)dims, scale,
+                    q.data + r * q.ld, (int)q.ld, k.data, (int)k.ld, 0.0f,
                     scores.data + r * scores.ld, (int)scores.ld);
+    }
+    for (int64_t n = 0; n < at->count * keys && p->scale == 0; n++) {
+        scores.data[n] *= 0.0f;
     }
     for (int64_t r = 0; r < at->count && !fasc_cancel_requested(); r++) {
         finish_row(p, ops, at, at->first + r, scores.data + r * scores.ld, s, statistics);

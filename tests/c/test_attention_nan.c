@@ -213,6 +213,52 @@ static void a_nan_in_the_mask_spoils_its_row(void)
     run_all(&all, spoil_mask, row_12_alone_is_spoiled);
 }
 
+/* ---- an infinite query -------------------------------------------------------------------------
+ */
+
+static void spoil_row_30(attention_run *r)
+{
+    put((fasc_tensor *)(uintptr_t)r->args.q, 30, 5, INFINITY);
+}
+
+static void nothing_to_inspect(const attention_case *c, const attention_run *r)
+{
+    (void)c, (void)r;
+}
+
+/* Its scores are infinite: those of -inf have weight 0, whatever else is wanted. */
+static void an_infinite_query_has_weights_of_0_or_nan(void)
+{
+    static const char *const WANT[] = {"cxp", "gm", "eda", "olP", EVERYTHING};
+    for (int n = 0; n < 5; n++) {
+        attention_case c = causal_case(n % 2 ? FASC_F16 : FASC_F32, WANT[n]);
+        run_all(&c, spoil_row_30, nothing_to_inspect);
+    }
+}
+
+static void spoil_at_scale_0(attention_run *r)
+{
+    spoil_row_30(r);
+    r->args.has_scale = 1;
+    r->args.sm_scale = 0;
+}
+
+/* 0 times an infinity is NaN. */
+static void row_30_alone_is_spoiled(const attention_case *c, const attention_run *r)
+{
+    for (int64_t i = 0; i < c->nq; i++) {
+        CHECK(row_is_finite(c, r, 0, i) == (i != 30), "%s: row %lld", attention_text(c, r),
+              (long long)i);
+    }
+}
+
+static void a_scale_of_0_keeps_nan(void)
+{
+    attention_case c = causal_case(FASC_F32, "olL");
+    run_all(&c, spoil_at_scale_0, row_30_alone_is_spoiled);
+}
+
 TEST_MAIN(a_nan_key_spoils_the_queries_that_see_it, a_nan_value_spoils_its_column_where_it_is_seen,
           a_nan_query_spoils_its_row, a_score_of_minus_infinity_has_weight_0,
-          a_masked_key_spoils_nothing, a_nan_in_the_mask_spoils_its_row)
+          a_masked_key_spoils_nothing, a_nan_in_the_mask_spoils_its_row,
+          an_infinite_query_has_weights_of_0_or_nan, a_scale_of_0_keeps_nan)
