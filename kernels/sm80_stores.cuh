@@ -125,6 +125,15 @@ __device__ __forceinline__ void join_pieces(uint32_t (&x)[4], const uint32_t (&b
     }
 }
 
+// Where `there`, without a branch: between branches no work of two pieces can overlap.
+__device__ __forceinline__ void store_piece(bool there, char *to, const uint32_t (&x)[4])
+{
+    asm volatile("{ .reg .pred p;\n setp.ne.s32 p, %0, 0;\n"
+                 "@p st.global.cs.v4.b32 [%1], {%2, %3, %4, %5}; }\n" ::"r"((int)there),
+                 "l"(to), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+                 : "memory");
+}
+
 constexpr int SCORE_BYTES = SCORES_F32 ? 4 : 2;
 
 // How far a piece of a lane at `at` begins before the lane's own keys: to the last 16 bytes of
@@ -159,12 +168,12 @@ __device__ __forceinline__ void store_elements(char *to, const uint32_t (&x)[4],
 // The same in 16-byte pieces where rows begin anywhere: each piece that lies on 16 bytes of memory
 // is put together from two lanes' keys. A tile's first piece begins with the end of the tile
 // before, which is kept; the very first begins where the row does. What is kept of the last tile
-// is for store_ends.
-template <class Value>
+// is for store_ends. AT_EDGE: the tile may be the first, or cut; all others go without branches.
+template <bool AT_EDGE, class Value>
 __device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p, const Block &b,
                                                      int key0, bool is_first, Value x)
 {
-    constexpr bool HELD = STAGES > 1; // there are registers to hold `before` in
+    constexpr bool HELD = STAGES > 1 && HEAD_DIM <= 64; // there are registers to hold `before` in
     const int first = fragment_row(b, 0, 0), quarter = b.lane & 3;
     const int from = (b.lane & 28) | ((b.lane + 3) & 3); // the lane before, in the row
     const int left = p.seqlen_k - key0 - lane_key(b);    // keys from the lane's first on
@@ -196,11 +205,11 @@ __device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p,
             join_pieces(piece, sent, next, back);
             char *at = to + g * GROUP_KEYS * SCORE_BYTES - back;
             const int keys_back = back / SCORE_BYTES;
-            const bool begins = is_first && g == 0 && quarter == 0;
+            const bool begins = AT_EDGE && is_first && g == 0 && quarter == 0;
             const int there = left - g * GROUP_KEYS + keys_back; // keys from the piece's first on
-            if (is_row && !begins && there >= LANE_KEYS) {
-                store_global_16(at, piece);
-            } else if (is_row) {
+            const bool is_whole = !begins && (!AT_EDGE || there >= LANE_KEYS);
+            store_piece(is_row && is_whole, at, piece);
+            if (AT_EDGE && is_row && !is_whole) {
                 store_elements(at, piece, begins ? keys_back : 0, there);
             }
         }
@@ -234,10 +243,15 @@ __device__ __forceinline__ void store_scores(const fasc_flash_params &p, const B
                                              int key0, int first_key, Value x)
 {
     Block b = renewed(block);
-    b.row0 = STAGES == 1 ? kept_row0(b) : b.row0; // as registers have come out best
+    b.row0 = STAGES == 1 || SHIFTED ? kept_row0(b) : b.row0; // as registers have come out best
+    const bool is_first = key0 == first_key, is_cut = key0 + BLOCK_N > p.seqlen_k;
     if (SHIFTED && p.scores_store == FASC_STORE_SHIFTED) {
-        store_scores_shifted(p, b, key0, key0 == first_key, x);
-    } else if (p.scores_store != FASC_STORE_VECTOR || key0 + BLOCK_N > p.seqlen_k) {
+        if (is_first || is_cut) {
+            store_scores_shifted<true>(p, b, key0, is_first, x);
+        } else {
+            store_scores_shifted<false>(p, b, key0, false, x);
+        }
+    } else if (p.scores_store != FASC_STORE_VECTOR || is_cut) {
         store_scores_scalar(p, b, key0, x);
     } else {
         store_scores_vector(p, b, key0, x);
