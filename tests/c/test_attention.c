@@ -217,6 +217,8 @@ static void scores_larger_than_the_caches(void)
             attention_run r = attention_run_new(&c);
             r.args.kernel.name = path->name;
             r.args.kernel.arch = path->arch;
+            r.args.kernel.block_m = 64; /* full groups, and one that is not */
+            r.args.kernel.splits = row % 2 ? 3 : 1;
             attention_run_check(&c, &r);
             attention_run_free(&r);
         }
