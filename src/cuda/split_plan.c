@@ -152,8 +152,9 @@ static int32_t best_count(const fasc_cuda_device *d, const fasc_problem *problem
 /* Nanoseconds a key at head_dim 128 on an H200, for what stands in line on one multiprocessor:
  * results/decode_log.md. Only their ratios matter here. */
 enum {
-    FEW_ROWS = 30,    /* a block of 16 or 32 rows that shares a multiprocessor with another */
-    MANY_ROWS = 36,   /* one of 64 */
+    ROWS_16 = 30, /* a block of 16 rows that shares a multiprocessor with another */
+    ROWS_32 = 32, /* one of 32 */
+    ROWS_64 = 36,
     HOPPER_TILE = 11, /* 128 rows of flash sm_90a */
     TILE = 22,        /* of flash sm_80 */
     MEMORY = 16       /* K and V out of memory, when all multiprocessors read */
@@ -168,7 +169,8 @@ static bool is_faster(const fasc_cuda_device *d, const fasc_problem *problem,
     const int64_t waves = waves_of(fasc_split_blocks(problem, c) * splits, slots);
     const int64_t heads = problem->batch * problem->heads_q;
     const int64_t tiles = heads * ((problem->seqlen_q + 127) / 128);
-    const double block = fasc_split_row_warps(problem, c) > 2 ? MANY_ROWS : FEW_ROWS;
+    const int32_t rows = 16 * fasc_split_row_warps(problem, c);
+    const double block = rows == 16 ? ROWS_16 : rows == 32 ? ROWS_32 : ROWS_64;
     const double walk = (double)waves_of(tiles, d->units) * (d->compute == 90 ? HOPPER_TILE : TILE);
     const double memory = (double)(problem->batch * problem->heads_k) * MEMORY / (double)d->units;
     return (double)waves * block / splits <= (walk > memory ? walk : memory);

@@ -214,8 +214,10 @@ static void decoding_fills_the_device(void)
         {8, 32, 8, 16, 8192, 128, 4, 4},
         {64, 32, 8, 1, 4096, 128, 2, 2}, /* blocks enough, but no other kernel reads as fast */
         {1, 8, 8, 128, 131072, 128, 15, 17},
-        {8, 32, 32, 64, 8192, 128, 1, 1}, /* whole tiles are as fast where heads are many */
-        {1, 32, 8, 1, 128, 128, 1, 1},    /* too few keys */
+        {8, 32, 32, 16, 8192, 128, 2, 2},
+        {8, 32, 32, 32, 8192, 128, 1, 1}, /* whole tiles are as fast where heads are many */
+        {8, 32, 32, 64, 8192, 128, 1, 1},
+        {1, 32, 8, 1, 128, 128, 1, 1}, /* too few keys */
         {1, 32, 32, 4096, 4096, 128, 1, 1},
         {1, 32, 8, 1024, 8192, 128, 1, 1},
     };
