@@ -58,20 +58,20 @@ typedef struct fasc_sm90_config {
     int32_t head_dim, block_n, stages, consumers, schedule; /* the kernel's macros */
     uint32_t variants;
     int32_t stores; /* the first so many of STORE */
-    /* Of a query row and a key without scores, with logits or masked ones, with probs; against the
-     * head_dim's other rows. */
-    double cost, cost_scores, cost_probs;
+    /* Of a query row and a key without scores, with logits or masked ones, with probs, for logits
+     * alone; against the head_dim's other rows. */
+    double cost, cost_scores, cost_probs, cost_alone;
 } fasc_sm90_config;
 
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Costs were measured:
  * results/hopper_log.md. */
 static const fasc_sm90_config CONFIG[] = {
-    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, STORES, 0.82, 0.82, 0.82},
-    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0, 1.0, 1.0},
-    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95, 1.0, 1.0},
-    {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, 1, 0.955, 0.85, 0.895},
-    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0},
-    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0},
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, STORES, 0.82, 0.82, 0.82, 0.92},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
+    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95, 1.0, 1.0, 1.0},
+    {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, 1, 0.955, 0.85, 0.895, 0.87},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
+    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
 };
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
@@ -209,6 +209,11 @@ static double rounds_of(const fasc_cuda_device *d, int64_t tiles, int32_t pieces
     return (double)((tiles * pieces + d->units - 1) / d->units) / pieces;
 }
 
+static bool is_alone(const fasc_sm90_variant *v)
+{
+    return v->scores == FASC_SCORES_LOGITS && !v->want_out && !v->want_stats;
+}
+
 /* Pieces that a tile's keys are cut into: logits alone can be, and should where whole tiles leave
  * multiprocessors idle. Not too short, for each piece loads Q. */
 static int32_t pieces_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -218,10 +223,7 @@ static int32_t pieces_of(const fasc_cuda_device *d, const fasc_problem *problem,
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
     const int64_t tiles = tiles_of(problem, c), tiles_n = problem->seqlen_k / c->block_n;
     int32_t best = 1;
-    if (v->scores != FASC_SCORES_LOGITS || v->want_out || v->want_stats) {
-        return best;
-    }
-    for (int32_t n = 2; n <= MOST && tiles_n / n >= SHORTEST; n++) {
+    for (int32_t n = 2; is_alone(v) && n <= MOST && tiles_n / n >= SHORTEST; n++) {
         best = rounds_of(d, tiles, n) < 0.99 * rounds_of(d, tiles, best) ? n : best;
     }
     return best;
@@ -241,21 +243,26 @@ static int64_t whole_tiles_of(const fasc_cuda_device *d, const fasc_problem *pro
     return cuts ? tiles - rest : tiles;
 }
 
+/* What a piece costs beyond its keys, in key tiles. */
+#define PIECE_COST 1.4
+
 /* The time that a configuration takes, but for a factor. */
 static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
                       const fasc_sm90_config *c)
 {
     fasc_flash_pass pass;
     pass_at(problem, 0, &pass);
-    const double cost = !pass.to                           ? c->cost
-                        : pass.scores == FASC_SCORES_PROBS ? c->cost_probs
-                                                           : c->cost_scores;
+    const double cost = !pass.to                                            ? c->cost
+                        : pass.scores == FASC_SCORES_PROBS                  ? c->cost_probs
+                        : is_alone(&VARIANT[variant_of(problem, c, &pass)]) ? c->cost_alone
+                                                                            : c->cost_scores;
     const int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
     const int64_t whole = whole_tiles_of(d, problem, c, &pass);
     const int64_t parts = (tiles_of(problem, c) - whole) * c->consumers;
-    const double rounds =
-        rounds_of(d, whole, pieces_of(d, problem, c, &pass)) + PART_COST * rounds_of(d, parts, 1);
-    return cost * rounds * block_m_of(c) * (double)(tiles_n * c->block_n);
+    const int32_t pieces = pieces_of(d, problem, c, &pass);
+    const double keys = ((double)tiles_n + (pieces > 1 ? pieces * PIECE_COST : 0.0)) * c->block_n;
+    const double rounds = rounds_of(d, whole, pieces) + PART_COST * rounds_of(d, parts, 1);
+    return cost * rounds * block_m_of(c) * keys;
 }
 
 /* The fastest that the problem's head_dim takes and that is asked for; NULL with the reason. */
