@@ -105,9 +105,11 @@ __device__ __forceinline__ uint32_t spoilt_rows(const float (&o)[N], const float
     return rows;
 }
 
-// Sums those rows of the tile at row0 again; after the warp's own store of them.
+// Sums those rows of the tile at row0, rows `step` apart, again; after the warp's own store of
+// them.
 __device__ __forceinline__ void repair_tile(const fasc_flash_params &p, int batch, int head,
-                                            int row0, uint32_t rows, const float (&lse2)[2])
+                                            int row0, uint32_t rows, const float (&lse2)[2],
+                                            int step = 1)
 {
     if (rows == 0) {
         return;
@@ -117,8 +119,8 @@ __device__ __forceinline__ void repair_tile(const fasc_flash_params &p, int batc
     for (int r = 0; r < 16; r++) {
         // lane 4 (r mod 8) holds the row's LSE
         float of_row = __shfl_sync(FULL_MASK, r < 8 ? lse2[0] : lse2[1], 4 * (r & 7));
-        if ((rows >> r & 1) != 0 && row0 + r < p.seqlen_q) {
-            repair_row(p, batch, head, row0 + r, of_row);
+        if ((rows >> r & 1) != 0 && row0 + r * step < p.seqlen_q) {
+            repair_row(p, batch, head, row0 + r * step, of_row);
         }
     }
 }

@@ -25,7 +25,7 @@
 // swizzled):
 //   Q [panels][BLOCK_M] | K [STAGES][panels][BLOCK_N] | V likewise
 //   | per consumer warp BATCH panels of 16 rows: scores, then O, on their way out
-//   | barriers | tile number
+//   | barriers | tile number | with classes of rows, where each consumer warp's tile lies
 //
 // Schedules. OVERLAP, one warpgroup; j is a key tile, time runs to the right, lines run at the same
 // time:
@@ -38,8 +38,10 @@
 //
 // Scores: a warp scales its 16 x BLOCK_N part of S, packs it, lays it into its own panels
 // (stmatrix) and one lane has TMA store them, in pieces of 256 bytes a row; they are gone before
-// the next tile needs the panels. No other warp is waited for. SCORE_STORE_PLAIN copies them from
-// the panels to rows that start anywhere, which a tensor map cannot hold, in whole 32-byte sectors.
+// the next tile needs the panels. No other warp is waited for. A tensor map holds rows that start
+// at multiples of 16 bytes. Where they start anywhere, SCORE_STORE_CLASSES gives a block rows that
+// lie alike, every 16th or so (sm90_classes.cuh), and SCORE_STORE_PLAIN, for few rows, copies them
+// from the panels in whole 32-byte sectors.
 // `logits` goes on above the diagonal: QK and the store, nothing else. `probs` walks the visible
 // keys twice: max and sum, then P = 2^(s c - log2_sum), final when made.
 //
@@ -53,18 +55,18 @@
 // row_max is wanted though O is not), STATISTICS (0, 1: the rest of a row's, see
 // sm90_statistics.cuh), DROPOUT (0, 1); optional WATCHDOG.
 //
-// To read on: sm90_config.cuh (sizes), sm90_tiles.cuh (work), sm90_producer.cuh, sm90_consumer.cuh,
-// sm90_stores.cuh and sm90_results.cuh (what leaves); below them sm90_mbarrier, sm90_tma,
-// sm90_wgmma and sm90_stmatrix, each one instruction's ways.
+// To read on: sm90_config.cuh (sizes), sm90_tiles.cuh and sm90_classes.cuh (work),
+// sm90_producer.cuh, sm90_consumer.cuh, sm90_stores.cuh and sm90_results.cuh (what leaves); below
+// them sm90_mbarrier, sm90_tma, sm90_wgmma and sm90_stmatrix, each one instruction's ways.
 
 #include "sm90_consumer.cuh"
 #include "sm90_producer.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-    flash_sm90(const __grid_constant__ fasc_flash_sm90_params p)
+    flash_sm90(const __grid_constant__ Params params)
 {
-    extern __shared__ __align__(1024) uint8_t shared_memory[];
-    const uint32_t smem = shared_address(shared_memory);
+    const fasc_flash_sm90_params &p = base_of(params);
+    const uint32_t smem = shared_start();
     const Barriers barriers = {smem + BARRIERS_AT};
     const int warp = __shfl_sync(FULL_MASK, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
 
@@ -83,12 +85,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             mbarrier_init(barriers.v_empty(stage), CONSUMER_WARPS);
         }
         mbarrier_init_fence();
-        tma_prefetch_map(&p.q_map);
+        if (!CLASSES) {
+            tma_prefetch_map(&p.q_map);
+        }
         tma_prefetch_map(&p.k_map);
         if (WANT_OUT) {
             tma_prefetch_map(&p.v_map);
         }
-        if (STORES_BY_TMA && p.flash.seqlen_k >= SCORE_COLUMNS) {
+        if (STORES_BY_TMA && !CLASSES && p.flash.seqlen_k >= SCORE_COLUMNS) {
             tma_prefetch_map(&p.scores_map);
         }
     }

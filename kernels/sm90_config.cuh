@@ -33,12 +33,15 @@ constexpr int KV_BYTES = PANELS * BLOCK_N * 128;
 
 // A warp's panels, which scores and O pass through: BATCH leave together, from one of SLOTS places.
 constexpr bool STORES = SCORES != FASC_SCORES_NONE;
-constexpr bool STORES_BY_TMA = STORES && SCORE_STORE == FASC_SCORE_STORE_TMA;
+constexpr bool STORES_BY_TMA = STORES && SCORE_STORE != FASC_SCORE_STORE_PLAIN;
+constexpr bool CLASSES = STORES && SCORE_STORE == FASC_SCORE_STORE_CLASSES;
+static_assert(!(CLASSES && SCORES_F32), "classes are of rows of 16-bit scores");
 constexpr int SCORE_COLUMNS = SCORES_F32 ? 32 : 64;
 constexpr int SCORE_PANELS = BLOCK_N / SCORE_COLUMNS;
 constexpr int BATCH = STORES && SCORE_PANELS % 2 == 0 ? 2 : 1;
 
 constexpr bool PARTS = FASC_SM90_PARTS(HEAD_DIM, CONSUMERS, SCORES, MASK, WANT_OUT);
+constexpr bool IDLES = PARTS || (CLASSES && CONSUMERS == 3); // warpgroups may have no rows
 
 // The shared-memory map, in bytes from its start.
 constexpr int Q_AT = 0;
@@ -52,7 +55,8 @@ constexpr int STAGE_BYTES =
     FASC_SM90_STAGE_BYTES(HEAD_DIM, BLOCK_N, CONSUMERS, SCORES, SCORES_F32, SCORE_STORE, WANT_OUT);
 constexpr int BARRIERS_AT = STAGE_AT + CONSUMER_WARPS * STAGE_BYTES;
 constexpr int TILE_AT = BARRIERS_AT + 8 * (2 + 4 * STAGES);
-constexpr int SMEM_BYTES = TILE_AT + 16;
+constexpr int PLACES_AT = TILE_AT + 16; // see TilePlaces
+constexpr int SMEM_BYTES = PLACES_AT + (CLASSES ? 32 * CONSUMER_WARPS : 0);
 
 static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 256 && BLOCK_N % 16 == 0, "tile shape");
 static_assert(!STORES || BLOCK_N % SCORE_COLUMNS == 0, "scores leave in whole panels");

@@ -130,22 +130,22 @@ struct Consumer {
     }
 
     // The lane's first column of key tile j, and the first of its two rows.
-    __device__ __forceinline__ int column_of(int j) const
+    __device__ __forceinline__ int column_of(const Tile &t, int j) const
     {
-        return j * BLOCK_N + 2 * (lane & 3);
+        return first_key(t, j) + 2 * (lane & 3);
     }
 
     __device__ __forceinline__ int row_of(const Tile &t) const
     {
-        return t.row0 + row0 + (lane >> 2);
+        return row_at(p, t, row0 + (lane >> 2));
     }
 
     // Whether every row of the block sees all of key tile j.
     __device__ __forceinline__ bool is_full(const Tile &t, int j) const
     {
-        const int begin = j * BLOCK_N;
+        const int begin = first_key(t, j);
         return begin + BLOCK_N - 1 <= t.full_last &&
-               (MASK == FASC_MASK_NONE || begin >= t.full_first);
+               ((MASK == FASC_MASK_NONE && !CLASSES) || begin >= t.full_first);
     }
 
     // What the lane's rows see of key tile j, within keys [begin, end).
@@ -154,13 +154,13 @@ struct Consumer {
         Visible v;
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            int row = row_of(t) + 8 * half, first = begin, last = end - 1;
+            int row = row_of(t) + (8 * half << row_shift(p)), first = begin, last = end - 1;
             if (MASK == FASC_MASK_BAND) {
                 first = max(first, row + band_edge(f.lo));
                 last = min(last, row + band_edge(f.hi));
             }
-            v.first[half] = first - column_of(j);
-            v.last[half] = last - column_of(j);
+            v.first[half] = first - column_of(t, j);
+            v.last[half] = last - column_of(t, j);
         }
         return v;
     }
@@ -169,8 +169,9 @@ struct Consumer {
     __device__ __forceinline__ void mask(const Tile &t, int j, float (&s)[S_REGISTERS],
                                          float hidden) const
     {
-        if (!is_full(t, j)) {
-            softmax_mask(s, visible(t, j, 0, f.seqlen_k), hidden);
+        const Tile here = scores.places().with_full(t);
+        if (!is_full(here, j)) {
+            softmax_mask(s, visible(here, j, 0, f.seqlen_k), hidden);
         }
     }
 
@@ -181,11 +182,12 @@ struct Consumer {
     {
         const float was[2] = {r.max[0], r.max[1]};
         softmax_update_max(r, factor, s, c);
-        statistics_rise(statistics, s, r, was, factor, column_of(j), c);
+        statistics_rise(statistics, s, r, was, factor, column_of(t, j), c);
         float distance[2];
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            distance[half] = (float)(row_of(t) + 8 * half + f.seqlen_k - f.seqlen_q - column_of(j));
+            distance[half] =
+                (float)(row_of(t) + 8 * half + f.seqlen_k - f.seqlen_q - column_of(t, j));
         }
         statistics_exponentials(statistics, s, r, factor, distance, c);
     }
@@ -219,7 +221,7 @@ struct Consumer {
             softmax_exponentials(s, r, factor, c, nothing());
         }
         if (DROPOUT) {
-            drop_weights(f.dropout, s, t.batch * f.heads_q + t.head, t.row0 + row0, column_of(j),
+            drop_weights(f.dropout, s, t.batch * f.heads_q + t.head, t.row0 + row0, column_of(t, j),
                          lane);
         }
     }
@@ -297,6 +299,43 @@ struct Consumer {
         }
     }
 
+    // Where the key tiles end that the warpgroup sees, of those that its block does; one at least.
+    __device__ __forceinline__ int seen_end(const Tile &t) const
+    {
+        if (!CLASSES || MASK == FASC_MASK_NONE || SCORES != FASC_SCORES_LOGITS) {
+            return t.end;
+        }
+        return max(min(scores.places().with_full(t).end, t.end), t.begin + 1);
+    }
+
+    // Key tiles [begin, t.end), which other warpgroups of the block see: only the scores, and this
+    // one's part in the barriers.
+    __device__ __forceinline__ void walk_unseen(const Tile &t, int begin)
+    {
+        constexpr bool PINGPONG = SCHEDULE == FASC_SCHEDULE_PINGPONG;
+#pragma unroll 1
+        for (int j = t.end - 1; j >= begin; j--) {
+            float s[S_REGISTERS];
+            if (!PINGPONG) {
+                turn_wait(group);
+            }
+            wait_k();
+            wgmma_fence();
+            issue_qk(s);
+            wgmma_commit();
+            turn_pass(group);
+            wgmma_wait<0>();
+            hold_registers(s);
+            release_k();
+            scores.store(t, j, s, negate ? -scale : scale);
+            wait_v();
+            if (PINGPONG) {
+                turn_wait(group);
+            }
+            release_v();
+        }
+    }
+
     // The visible tiles with V. At least one. last_use: no product needs Q afterwards.
     __device__ __forceinline__ void walk_overlap(const Tile &t, RowState &r,
                                                  const float (&log2_sum)[2],
@@ -304,14 +343,18 @@ struct Consumer {
     {
         float s[S_REGISTERS], factor[2];
         uint32_t pairs[S_REGISTERS / 2];
+        const int end = seen_end(t);
+        if (CLASSES) {
+            walk_unseen(t, end);
+        }
         product_qk(s);
-        weights(t, t.end - 1, s, r, log2_sum, factor);
-        pack_weights(t, t.end - 1, s, pairs);
-        if (t.end - 1 > t.begin) {
+        weights(t, end - 1, s, r, log2_sum, factor);
+        pack_weights(t, end - 1, s, pairs);
+        if (end - 1 > t.begin) {
             wait_k();
         }
 #pragma unroll 1
-        for (int j = t.end - 2; j >= t.begin; j--) {
+        for (int j = end - 2; j >= t.begin; j--) {
             turn_wait(group);
             wgmma_fence();
             issue_qk(s);
@@ -354,8 +397,12 @@ struct Consumer {
                                                   float (&o)[O_REGISTERS], bool last_use)
     {
         turn_wait(group);
+        const int end = seen_end(t);
+        if (CLASSES) {
+            walk_unseen(t, end);
+        }
 #pragma unroll 1
-        for (int j = t.end - 1; j >= t.begin; j--) {
+        for (int j = end - 1; j >= t.begin; j--) {
             float s[S_REGISTERS], factor[2];
             uint32_t pairs[S_REGISTERS / 2];
             wait_k();
@@ -398,20 +445,21 @@ struct Consumer {
         for (int half = 0; half < 2; half++) { // a row that sees nothing is 0, and finite
             lse2[half] = r.max[half] == -INFINITY_F32 ? 0.0f : log2_sum[half];
         }
-        const int row = t.row0 + row0;
+        const Tile here = scores.placed(t);
+        const int row = row_at(p, here, row0);
         const bool leaves_out = MASK == FASC_MASK_BAND && (f.banded || DROPOUT);
         const uint32_t spoilt = leaves_out ? spoilt_rows(o, lse2) : 0;
         scores.drain();
-        store_out(f, t, row, o, scores.batch, lane);
+        store_out(p, here, row0, o, scores.batch, lane);
         if (MASK == FASC_MASK_BAND) {
-            repair_tile(f, t.batch, t.head, row, spoilt, lse2);
+            repair_tile(f, here.batch, here.head, row, spoilt, lse2, 1 << row_shift(p));
         }
     }
 
     // A tile that has no rows for this warpgroup: its part in the barriers, as in walk_pingpong.
     __device__ __forceinline__ void idle(const Tile &t)
     {
-        static_assert(!PARTS || SCHEDULE == FASC_SCHEDULE_PINGPONG, "whose turns these are");
+        static_assert(!IDLES || SCHEDULE == FASC_SCHEDULE_PINGPONG, "whose turns these are");
         if (SCORES == FASC_SCORES_PROBS) {
             for (int j = t.begin; j < t.end; j++) {
                 wait_k();
@@ -438,13 +486,25 @@ struct Consumer {
         release_q();
     }
 
+    // Rows of one class lie far apart: what a warpgroup sees is much less than what its block does.
+    __device__ __forceinline__ void keep(const Tile &t) const
+    {
+        Tile own = t;
+        if (CLASSES && MASK == FASC_MASK_BAND) {
+            const int last = min(row_at(p, t, group * 64 + 63), f.seqlen_q - 1);
+            see(p, own, row_at(p, t, group * 64), last);
+        }
+        scores.places().keep(own, lane);
+    }
+
     __device__ __forceinline__ void tile(const Tile &t)
     {
-        if (PARTS && t.row0 + group * 64 >= t.row1) {
+        if (IDLES && row_at(p, t, group * 64) >= t.row1) {
             idle(t);
             return;
         }
         scores.start();
+        keep(t);
         RowState r;
         softmax_start(r);
         statistics_start(statistics);
@@ -490,7 +550,7 @@ struct Consumer {
             softmax_rescale(o, factor);
         }
         if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
-            store_statistics(f, t, t.row0 + row0, r, log2_sum, scale, lane);
+            store_statistics(p, scores.placed(t), row0, r, log2_sum, scale, lane);
         }
         if (STATISTICS) {
             store_row_statistics(f.statistics, t, t.row0 + row0, f.seqlen_q, r, statistics, scale,

@@ -11,6 +11,21 @@ typedef struct fasc_tensor_map {
     uint64_t opaque[16];
 } __attribute__((aligned(64))) fasc_tensor_map;
 
+/* Rows of scores at any address: how far behind a multiple of FASC_SM90_ALIGN elements (32 bytes, a
+ * sector of memory) a row starts repeats every `count` rows, so a block's rows are those of one
+ * class, `count` apart. See sm90_classes.cuh. */
+#define FASC_SM90_ALIGN 16
+typedef struct fasc_sm90_classes {
+    int32_t shift;  /* count is 1 << shift, at most FASC_SM90_ALIGN */
+    int32_t longer; /* the first so many classes of a head have a row more than the others */
+    int32_t tops;   /* of them, if that row takes a tile of its own; else 0 */
+    /* A head's and a batch's rows, counted in row strides, where its first row is one of a row
+     * number over all; 0 where heads are dimensions of the maps. */
+    int32_t head_rows, batch_rows, heads_apart;
+    fasc_tensor_map q_map[2];                    /* of the classes with a row more, of the others */
+    fasc_tensor_map scores_map[FASC_SM90_ALIGN]; /* of row numbers modulo count */
+} fasc_sm90_classes;
+
 /* Boxes, all with the 128-byte swizzle. Dimensions (column, row, head, batch):
  *   q 64 x BLOCK_M    k, v 64 x BLOCK_N
  * (column in panel, panel, row, head, batch), with the row's whole panels only:
@@ -18,7 +33,7 @@ typedef struct fasc_tensor_map {
 typedef struct fasc_flash_sm90_params {
     fasc_tensor_map q_map, k_map, v_map, scores_map;
     fasc_flash_params flash;
-    int32_t tiles_m;       /* ceil(seqlen_q / BLOCK_M) */
+    int32_t tiles_m;       /* row tiles of a head: ceil(seqlen_q / BLOCK_M), or of all classes */
     int32_t tiles;         /* tiles_m * heads_q * batch * pieces, or with parts */
     int32_t whole_tiles;   /* those behind them are cut into parts of 64 rows */
     int32_t *tile_counter; /* zero at launch; NULL = tiles are dealt out in turn */
@@ -27,9 +42,16 @@ typedef struct fasc_flash_sm90_params {
     uint32_t nothing;      /* 0: see wait_for in softmax.cuh */
 } fasc_flash_sm90_params;
 
+/* With SCORE_STORE_CLASSES. */
+typedef struct fasc_flash_sm90_classes_params {
+    fasc_flash_sm90_params base;
+    fasc_sm90_classes classes;
+} fasc_flash_sm90_classes_params;
+
 /* How a block's tiles of scores leave (SCORE_STORE). */
-#define FASC_SCORE_STORE_TMA   0 /* rows and strides that a tensor map can hold */
-#define FASC_SCORE_STORE_PLAIN 1 /* rows at any address */
+#define FASC_SCORE_STORE_TMA     0 /* rows and strides that a tensor map can hold */
+#define FASC_SCORE_STORE_PLAIN   1 /* rows at any address */
+#define FASC_SCORE_STORE_CLASSES 2 /* the same by TMA, rows of one phase at a time */
 
 /* How products and softmax take turns (SCHEDULE). */
 #define FASC_SCHEDULE_PINGPONG 0 /* one warpgroup's softmax runs under another's products */
@@ -74,7 +96,7 @@ typedef struct fasc_flash_sm90_params {
          (64 * (consumers) + (block_n) * (stages) * ((want_out) ? 2 : 1)) +                        \
      4 * (consumers)*FASC_SM90_STAGE_BYTES(head_dim, block_n, consumers, scores, f32, store,       \
                                            want_out) +                                             \
-     8 * (2 + 4 * (stages)) + 16)
+     8 * (2 + 4 * (stages)) + 16 + ((store) == FASC_SCORE_STORE_CLASSES ? 128 * (consumers) : 0))
 
 /* Names that the watchdog reports. */
 #define FASC_BARRIER_Q_FULL  1

@@ -16,8 +16,16 @@ struct Producer {
         mbarrier_arrive_expect(barriers.q_full(), Q_BYTES);
 #pragma unroll
         for (int panel = 0; panel < PANELS; panel++) {
-            tma_load(smem + Q_AT + panel * BLOCK_M * 128, &p.q_map, barriers.q_full(), panel * 64,
-                     t.row0, t.head, t.batch, L2_EVICT_FIRST);
+            const uint32_t to = smem + Q_AT + panel * BLOCK_M * 128;
+            if (CLASSES) {
+                const fasc_sm90_classes &x = classes_of(p);
+                const int of = t.row0 & ((1 << x.shift) - 1);
+                tma_load(to, &x.q_map[of < x.longer ? 0 : 1], barriers.q_full(), panel * 64,
+                         t.row0 >> x.shift, of, t.head, t.batch, L2_EVICT_FIRST);
+            } else {
+                tma_load(to, &p.q_map, barriers.q_full(), panel * 64, t.row0, t.head, t.batch,
+                         L2_EVICT_FIRST);
+            }
         }
     }
 
@@ -28,8 +36,8 @@ struct Producer {
         mbarrier_arrive_expect(full, KV_BYTES);
 #pragma unroll
         for (int panel = 0; panel < PANELS; panel++) {
-            tma_load(to + panel * BLOCK_N * 128, &p.k_map, full, panel * 64, j * BLOCK_N, head_k,
-                     t.batch, L2_EVICT_LAST);
+            tma_load(to + panel * BLOCK_N * 128, &p.k_map, full, panel * 64, first_key(t, j),
+                     head_k, t.batch, L2_EVICT_LAST);
         }
         k.advance();
     }
@@ -41,8 +49,8 @@ struct Producer {
         mbarrier_arrive_expect(full, KV_BYTES);
 #pragma unroll
         for (int panel = 0; panel < PANELS; panel++) {
-            tma_load(to + panel * BLOCK_N * 128, &p.v_map, full, panel * 64, j * BLOCK_N, head_k,
-                     t.batch, L2_EVICT_LAST);
+            tma_load(to + panel * BLOCK_N * 128, &p.v_map, full, panel * 64, first_key(t, j),
+                     head_k, t.batch, L2_EVICT_LAST);
         }
         v.advance();
     }

@@ -6,17 +6,18 @@
 #include "sm90_stores.cuh"
 #include "softmax.cuh"
 
-// `row` is the warp's first; scale that of the logits in `r`.
-__device__ __forceinline__ void store_statistics(const fasc_flash_params &f, const Tile &t, int row,
-                                                 const RowState &r, const float (&log2_sum)[2],
-                                                 float scale, int lane)
+// `first` is the warp's first row of the tile; scale that of the logits in `r`.
+__device__ __forceinline__ void store_statistics(const fasc_flash_sm90_params &p, const Tile &t,
+                                                 int first, const RowState &r,
+                                                 const float (&log2_sum)[2], float scale, int lane)
 {
+    const fasc_flash_params &f = p.flash;
     if ((lane & 3) != 0) {
         return;
     }
-    row += lane >> 2;
+    int row = row_at(p, t, first + (lane >> 2));
 #pragma unroll
-    for (int half = 0; half < 2; half++, row += 8) {
+    for (int half = 0; half < 2; half++, row += 8 << row_shift(p)) {
         if (row >= f.seqlen_q) {
             continue;
         }
@@ -32,7 +33,8 @@ __device__ __forceinline__ void store_statistics(const fasc_flash_params &f, con
     }
 }
 
-__device__ __forceinline__ void store_out_f32(const fasc_flash_params &f, int64_t at, int rows,
+__device__ __forceinline__ void store_out_f32(const fasc_flash_params &f, int64_t at,
+                                              int64_t stride, int rows,
                                               const float (&o)[O_REGISTERS], uint32_t panels,
                                               int lane)
 {
@@ -47,14 +49,14 @@ __device__ __forceinline__ void store_out_f32(const fasc_flash_params &f, int64_
         __syncwarp();
         store_panel<1>(panel, 0, x, lane);
         __syncwarp();
-        copy_panel((uint32_t *)f.out + at + n * 32 * f.out_stride[3], f.out_stride[2],
-                   f.out_stride[3], rows, f.head_dim - n * 32, panel, lane);
+        copy_panel((uint32_t *)f.out + at + n * 32 * f.out_stride[3], stride, f.out_stride[3], rows,
+                   f.head_dim - n * 32, panel, lane);
     }
 }
 
-__device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t at, int rows,
-                                             const float (&o)[O_REGISTERS], uint32_t panels,
-                                             int lane)
+__device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t at, int64_t stride,
+                                             int rows, const float (&o)[O_REGISTERS],
+                                             uint32_t panels, int lane)
 {
 #pragma unroll
     for (int n = 0; n < PANELS; n++) {
@@ -70,8 +72,7 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
         __syncwarp();
         uint16_t *to = (uint16_t *)f.out + at + n * 64 * f.out_stride[3];
         if (f.out_store == FASC_STORE_SCALAR) {
-            copy_panel(to, f.out_stride[2], f.out_stride[3], rows, f.head_dim - n * 64, panel,
-                       lane);
+            copy_panel(to, stride, f.out_stride[3], rows, f.head_dim - n * 64, panel, lane);
             continue;
         }
         const int chunk = lane & 7;
@@ -80,7 +81,7 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
             if (r < rows && n * 64 + chunk * 8 < f.head_dim) {
                 uint32_t x[4];
                 load_shared_16(x, panel_chunk(panel, r, chunk));
-                store_global_16(to + r * f.out_stride[2] + chunk * 8, x);
+                store_global_16(to + r * stride + chunk * 8, x);
             }
         }
     }
@@ -88,14 +89,17 @@ __device__ __forceinline__ void store_out_16(const fasc_flash_params &f, int64_t
 
 // O passes through the warp's panels, which must be free. 16-bit rows that start at multiples of 16
 // bytes leave in pieces of 16 bytes, all else by element.
-__device__ __forceinline__ void store_out(const fasc_flash_params &f, const Tile &t, int row,
+__device__ __forceinline__ void store_out(const fasc_flash_sm90_params &p, const Tile &t, int first,
                                           const float (&o)[O_REGISTERS], uint32_t panels, int lane)
 {
-    const int64_t at = t.batch * f.out_stride[0] + t.head * f.out_stride[1] + row * f.out_stride[2];
+    const fasc_flash_params &f = p.flash;
+    const int64_t at = t.batch * f.out_stride[0] + t.head * f.out_stride[1] +
+                       row_at(p, t, first) * f.out_stride[2];
+    const int64_t stride = f.out_stride[2] << row_shift(p);
     if (f.out_f32) {
-        store_out_f32(f, at, f.seqlen_q - row, o, panels, lane);
+        store_out_f32(f, at, stride, rows_from(p, t, first), o, panels, lane);
     } else {
-        store_out_16(f, at, f.seqlen_q - row, o, panels, lane);
+        store_out_16(f, at, stride, rows_from(p, t, first), o, panels, lane);
     }
     __syncwarp();
 }

@@ -91,6 +91,38 @@ __device__ __forceinline__ void copy_batch(const fasc_flash_params &f, const Til
     }
 }
 
+// ---- rows of one class ------------------------------------------------------
+
+// A batch of 16-bit scores to rows whose column `column`, and every eighth from there on, lies at a
+// multiple of 16 bytes: the chunks that the rows have whole at once, the others by element. `first`
+// is the warp's first row of the tile.
+__device__ __forceinline__ void copy_chunks(const fasc_flash_sm90_params &p, const Tile &t,
+                                            uint32_t batch, int first, int column, int lane)
+{
+    constexpr int CHUNKS = BATCH * 8, STEP = 32 / CHUNKS;
+    const fasc_flash_params &f = p.flash;
+    lane = computed_here(lane);
+    const int chunk = lane % CHUNKS, at = column + chunk * 8;
+    const int begin = max(0, -at), end = min(8, f.seqlen_k - at);
+    int r = lane / CHUNKS;
+    score_t *to = score_at(f, t, row_at(p, t, first + r), at);
+#pragma unroll 1
+    for (; r < min(PANEL_ROWS, rows_from(p, t, first)); r += STEP) {
+        const uint32_t from = score_chunk(batch, chunk / 8, r, chunk % 8);
+        if (end - begin == 8) {
+            uint32_t x[4];
+            load_shared_16(x, from);
+            store_global_16(to, x);
+        } else {
+#pragma unroll 1
+            for (int c = begin; c < end; c++) {
+                to[c] = (score_t)load_shared_2(from + c * 2);
+            }
+        }
+        to += (int64_t)f.scores_stride[2] * STEP << row_shift(p);
+    }
+}
+
 // ---- rows at any address ----------------------------------------------------
 
 // Eight 16-bit numbers from the `shift`th of two chunks.
@@ -179,6 +211,17 @@ struct ScoreStore {
         carried = min(CARRY, carried ? COLUMNS : end);
     }
 
+    // The tile, with what waits in shared memory.
+    __device__ __forceinline__ TilePlaces places() const
+    {
+        return {shared_start() + PLACES_AT + 2 * row0};
+    }
+
+    __device__ __forceinline__ Tile placed(const Tile &t) const
+    {
+        return places().with(t);
+    }
+
     // The batch may be written: what it held has left.
     __device__ __forceinline__ void begin() const
     {
@@ -188,15 +231,39 @@ struct ScoreStore {
         __syncwarp();
     }
 
+    // Sends a batch of rows of one class off; `at` is its first column, counted from where the
+    // class's key tiles start.
+    __device__ __forceinline__ void send_class(const Tile &t, int row, int at) const
+    {
+        const fasc_sm90_classes &x = classes_of(p);
+        const int head = computed_here(t.head);
+        const int number = t.batch * x.batch_rows + head * x.head_rows + row;
+#pragma unroll
+        for (int n = 0; n < BATCH; n += BOX) {
+            tma_store(&x.scores_map[number & ((1 << x.shift) - 1)], box_of(batch, n), 0,
+                      at / SCORE_COLUMNS + n, number >> x.shift, head * x.heads_apart,
+                      t.batch * x.heads_apart, L2_EVICT_FIRST);
+        }
+    }
+
     // Sends the batch off; `column` is its first.
     __device__ __forceinline__ void end(const Tile &t, int column)
     {
         constexpr int COLUMNS = BATCH * SCORE_COLUMNS;
-        const int row = t.row0 + row0, left = p.flash.seqlen_k - column;
+        const int row = row_at(p, t, CLASSES ? computed_here(row0) : row0),
+                  left = p.flash.seqlen_k - column;
         if (STORES_BY_TMA) {
             fence_proxy_async();
             __syncwarp();
-            if (lane == 0 && row < p.flash.seqlen_q) {
+            if (CLASSES) {
+                const bool whole = column >= 0 && left >= COLUMNS &&
+                                   row_at(p, t, row0 + PANEL_ROWS - 1) < p.flash.seqlen_q;
+                if (whole && lane == 0) {
+                    send_class(t, row, column + t.phase);
+                } else if (!whole) {
+                    copy_chunks(p, t, batch, row0, column, lane);
+                }
+            } else if (lane == 0 && row < p.flash.seqlen_q) {
 #pragma unroll
                 for (int n = 0; n < BATCH; n += BOX) {
                     if (left >= (n + 1) * SCORE_COLUMNS) {
@@ -208,7 +275,7 @@ struct ScoreStore {
             if (lane == 0) {
                 tma_commit(); // empty or not: begin counts groups
             }
-            if (left < COLUMNS) {
+            if (!CLASSES && left < COLUMNS) {
                 copy_batch(p.flash, t, batch, row, column, max(left, 0) & -SCORE_COLUMNS, left,
                            lane);
             }
@@ -247,7 +314,8 @@ struct ScoreStore {
                     store_panel<BOX>(box_of(batch, n), n % BOX, pairs, lane);
                 }
             }
-            end(t, j * BLOCK_N + first * SCORE_COLUMNS);
+            const Tile here = placed(t);
+            end(here, first_key(here, j) + first * SCORE_COLUMNS);
         }
     }
 
@@ -262,7 +330,8 @@ struct ScoreStore {
             for (int n = 0; n < BATCH; n++) {
                 store_panel<BOX>(box_of(batch, n), n % BOX, pairs + (first + n) * 16, lane);
             }
-            end(t, j * BLOCK_N + first * SCORE_COLUMNS);
+            const Tile here = placed(t);
+            end(here, first_key(here, j) + first * SCORE_COLUMNS);
         }
     }
 
@@ -284,10 +353,11 @@ constexpr uint32_t FILL_WORD = SCORES == FASC_SCORES_PROBS ? 0u
                                                            : 0xfc00fc00u;
 
 // The constant into columns [begin, end) of the rows that are this warp's among FILL_WARPS.
-__device__ __forceinline__ void fill_columns(const fasc_flash_params &f, const Tile &t, int begin,
-                                             int end, int warp, int lane)
+__device__ __forceinline__ void fill_columns(const fasc_flash_sm90_params &p, const Tile &t,
+                                             int begin, int end, int warp, int lane)
 {
     constexpr int WIDTH = 16 / sizeof(score_t);
+    const fasc_flash_params &f = p.flash;
     const uint32_t words[4] = {FILL_WORD, FILL_WORD, FILL_WORD, FILL_WORD};
     const bool pieces = f.scores_store == FASC_STORE_VECTOR;
     for (int row = t.row0 + warp; row < t.row1; row += FILL_WARPS) {
@@ -302,11 +372,34 @@ __device__ __forceinline__ void fill_columns(const fasc_flash_params &f, const T
     }
 }
 
+// The same for rows of one class, in which pieces of 16 bytes start at keys 8 n - phase.
+__device__ __forceinline__ void fill_class(const fasc_flash_sm90_params &p, const Tile &t,
+                                           int begin, int end, int warp, int lane)
+{
+    const uint32_t words[4] = {FILL_WORD, FILL_WORD, FILL_WORD, FILL_WORD};
+    const int whole_begin = (begin + t.phase + 7) / 8 * 8 - t.phase;
+    const int whole_end = (end + t.phase) / 8 * 8 - t.phase;
+#pragma unroll 1
+    for (int row = row_at(p, t, warp); row < t.row1; row += FILL_WARPS << row_shift(p)) {
+        score_t *to = score_at(p.flash, t, row, 0);
+#pragma unroll 1
+        for (int column = whole_begin + lane * 8; column < whole_end; column += 256) {
+            store_global_16(to + column, words);
+        }
+        if (begin + lane < min(whole_begin, end)) {
+            to[begin + lane] = (score_t)FILL_WORD;
+        }
+        if (max(begin, whole_end) + lane < end) {
+            to[max(begin, whole_end) + lane] = (score_t)FILL_WORD;
+        }
+    }
+}
+
 // Warp `warp` of FILL_WARPS: stores the constant to key tiles that no row of a block's tile sees.
 __device__ __forceinline__ void fill(const fasc_flash_sm90_params &p, uint32_t smem,
                                      Barriers barriers, int warp, int lane)
 {
-    const fasc_flash_params &f = p.flash;
+    const int keys = p.flash.seqlen_k;
     uint32_t q_parity = 0;
     while (true) {
         mbarrier_wait(barriers.q_full(), q_parity, FASC_BARRIER_Q_FULL, p.watchdog);
@@ -320,7 +413,14 @@ __device__ __forceinline__ void fill(const fasc_flash_sm90_params &p, uint32_t s
             mbarrier_arrive(barriers.q_empty());
         }
         Tile t = tile_at(p, index);
-        fill_columns(f, t, 0, min(t.begin * BLOCK_N, f.seqlen_k), warp, lane);
-        fill_columns(f, t, min(t.end * BLOCK_N, f.seqlen_k), f.seqlen_k, warp, lane);
+        const int before = min(max(first_key(t, t.begin), 0), keys);
+        const int behind = min(max(first_key(t, t.end), 0), keys);
+        if (CLASSES) {
+            fill_class(p, t, 0, before, warp, lane);
+            fill_class(p, t, behind, keys, warp, lane);
+        } else {
+            fill_columns(p, t, 0, before, warp, lane);
+            fill_columns(p, t, behind, keys, warp, lane);
+        }
     }
 }

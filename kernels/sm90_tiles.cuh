@@ -2,7 +2,7 @@
 // the barriers of a block.
 #pragma once
 
-#include "sm90_config.cuh"
+#include "sm90_classes.cuh"
 
 struct Barriers {
     uint32_t at; // q_full, q_empty, then k_full, k_empty, v_full, v_empty of each stage
@@ -34,7 +34,9 @@ struct Barriers {
 };
 
 struct Tile {
-    int batch, head, row0, row1;  // query rows [row0, row1); none where a part is empty
+    int batch, head;
+    int row0, row1;               // query rows [row0, row1), see row_at; none in an empty part
+    int phase;                    // key tile j starts at key j BLOCK_N - phase: sm90_classes.cuh
     int begin, end;               // key tiles [begin, end) that some row sees
     int stored_begin, stored_end; // key tiles whose logits are stored
     int full_first, full_last;    // keys that every row sees
@@ -50,9 +52,40 @@ __device__ __forceinline__ int band_edge(int64_t edge)
 // Logits alone: nothing but Q K^T and its store, of any part of a row's keys.
 constexpr bool ONLY_LOGITS = SCORES == FASC_SCORES_LOGITS && !WANT_OUT && !WANT_STATS;
 
-__device__ __forceinline__ int all_key_tiles(const fasc_flash_params &f)
+// Row `i` of the tile.
+__device__ __forceinline__ int row_at(const fasc_flash_sm90_params &p, const Tile &t, int i)
 {
-    return (f.seqlen_k + BLOCK_N - 1) / BLOCK_N;
+    return t.row0 + (i << row_shift(p));
+}
+
+// Rows that the tile's head has from its row `i` on, were the tile as long.
+__device__ __forceinline__ int rows_from(const fasc_flash_sm90_params &p, const Tile &t, int i)
+{
+    const int left = p.flash.seqlen_q - row_at(p, t, i);
+    return CLASSES ? (left + (1 << row_shift(p)) - 1) >> row_shift(p) : left;
+}
+
+__device__ __forceinline__ int first_key(const Tile &t, int j)
+{
+    return j * BLOCK_N - t.phase;
+}
+
+// What rows from row0 to row1 see: some of them, and all.
+__device__ __forceinline__ void see(const fasc_flash_sm90_params &p, Tile &t, int row0, int row1)
+{
+    const fasc_flash_params &f = p.flash;
+    int first = 0, last = f.seqlen_k - 1;
+    t.full_first = first;
+    t.full_last = last;
+    if (MASK == FASC_MASK_BAND) {
+        int lo = band_edge(f.lo), hi = band_edge(f.hi);
+        last = min(last, row1 + hi);
+        t.full_last = min(t.full_last, row0 + hi);
+        first = max(first, row0 + lo);
+        t.full_first = max(t.full_first, row1 + lo);
+    }
+    t.begin = last < first ? 0 : (first + t.phase) / BLOCK_N;
+    t.end = last < first ? 0 : (last + t.phase) / BLOCK_N + 1;
 }
 
 // Tile number `index`. Heads go in sections whose K and V share the L2 cache; within a section, the
@@ -77,34 +110,84 @@ __device__ __forceinline__ Tile tile_at(const fasc_flash_sm90_params &p, int ind
     Tile t;
     t.batch = head / f.heads_q;
     t.head = head - t.batch * f.heads_q;
-    t.row0 = (p.tiles_m - 1 - row_tile) * BLOCK_M + 64 * part;
-    t.row1 = min(t.row0 + rows, f.seqlen_q);
+    t.row0 = first_row(p, row_tile) + (64 * part << row_shift(p));
+    t.row1 = min(row_at(p, t, rows), f.seqlen_q);
+    t.phase = phase_of(p, t.batch, t.head, t.row0);
 
-    int row1 = t.row1 - 1;
-    int first = 0, last = f.seqlen_k - 1;
-    t.full_first = first;
-    t.full_last = last;
-    if (MASK == FASC_MASK_BAND) {
-        int lo = band_edge(f.lo), hi = band_edge(f.hi);
-        last = min(last, row1 + hi);
-        t.full_last = min(t.full_last, t.row0 + hi);
-        first = max(first, t.row0 + lo);
-        t.full_first = max(t.full_first, row1 + lo);
-    }
-    t.begin = last < first ? 0 : first / BLOCK_N;
-    t.end = last < first ? 0 : last / BLOCK_N + 1;
+    see(p, t, t.row0, row_at(p, t, (t.row1 - 1 - t.row0) >> row_shift(p)));
+    const int all = (f.seqlen_k + t.phase + BLOCK_N - 1) / BLOCK_N;
     t.stored_begin = 0;
-    t.stored_end = all_key_tiles(f);
+    t.stored_end = all;
     if (t.row0 >= f.seqlen_q) {
         t.begin = t.end = t.stored_end = 0;
     }
+    if (CLASSES && MASK == FASC_MASK_NONE) { // known when compiled: fewer registers
+        t.begin = 0;
+        t.end = t.stored_end;
+    }
     if (ONLY_LOGITS) {
-        t.stored_begin = piece * all_key_tiles(f) / p.pieces;
-        t.stored_end = (piece + 1) * all_key_tiles(f) / p.pieces;
+        t.stored_begin = piece * all / p.pieces;
+        t.stored_end = (piece + 1) * all / p.pieces;
         t.begin = t.end = t.stored_begin; // nobody asks what rows see
     }
     return t;
 }
+
+__device__ __forceinline__ uint32_t shared_start()
+{
+    extern __shared__ __align__(1024) uint8_t shared_memory[];
+    return shared_address(shared_memory);
+}
+
+// Where a consumer warp's tile lies waits in shared memory with CLASSES: registers are scarce.
+struct TilePlaces {
+    uint32_t at; // the warp's
+
+    __device__ __forceinline__ void keep(const Tile &t, int lane) const
+    {
+        if (CLASSES) {
+            const uint32_t x[4] = {(uint32_t)t.batch, (uint32_t)t.head, (uint32_t)t.row0,
+                                   (uint32_t)t.phase};
+            const uint32_t y[4] = {(uint32_t)t.full_first, (uint32_t)t.full_last, (uint32_t)t.begin,
+                                   (uint32_t)t.end};
+            __syncwarp();
+            if (lane == 0) {
+                store_shared_16(at, x);
+                store_shared_16(at + 16, y);
+            }
+            __syncwarp();
+        }
+    }
+
+    __device__ __forceinline__ Tile with(const Tile &t) const
+    {
+        Tile found = t;
+        if (CLASSES) {
+            uint32_t x[4];
+            load_shared_16(x, at);
+            found.batch = (int)x[0];
+            found.head = (int)x[1];
+            found.row0 = (int)x[2];
+            found.phase = (int)x[3];
+        }
+        return found;
+    }
+
+    // The same with what every row sees, and some row.
+    __device__ __forceinline__ Tile with_full(const Tile &t) const
+    {
+        Tile found = with(t);
+        if (CLASSES && MASK == FASC_MASK_BAND) {
+            uint32_t y[4];
+            load_shared_16(y, at + 16);
+            found.full_first = (int)y[0];
+            found.full_last = (int)y[1];
+            found.begin = (int)y[2];
+            found.end = (int)y[3];
+        }
+        return found;
+    }
+};
 
 // The key tiles that have work: `logits` is stored where no row looks, too.
 __device__ __forceinline__ int first_key_tile(const Tile &t)

@@ -36,7 +36,18 @@ __device__ __forceinline__ void tma_load(uint32_t smem, const fasc_tensor_map *m
                  : "memory");
 }
 
-// A map of five dimensions.
+// The same from and to maps of five dimensions.
+__device__ __forceinline__ void tma_load(uint32_t smem, const fasc_tensor_map *map,
+                                         uint32_t barrier, int c0, int c1, int c2, int c3, int c4,
+                                         uint64_t policy)
+{
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
+                 "L2::cache_hint "
+                 "[%0], [%1, {%3, %4, %5, %6, %7}], [%2], %8;\n" ::"r"(smem),
+                 "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "l"(policy)
+                 : "memory");
+}
+
 __device__ __forceinline__ void tma_store(const fasc_tensor_map *map, uint32_t smem, int c0, int c1,
                                           int c2, int c3, int c4, uint64_t policy)
 {

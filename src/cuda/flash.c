@@ -239,15 +239,24 @@ void fasc_flash_describe_tensors(const fasc_problem *problem, fasc_attention_pla
 void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan)
 {
     fasc_flash_pass pass;
-    char text[64];
     fasc_flash_describe_tensors(problem, plan);
-    int32_t count = 0;
-    for (; fasc_flash_pass_at(problem, count, &pass); count++) {
+    for (int32_t i = 0; fasc_flash_pass_at(problem, i, &pass); i++) {
         int32_t store = pass.to ? scores_store_of(pass.to) : FASC_STORE_VECTOR;
         if (store != FASC_STORE_VECTOR) {
             add(plan, store == FASC_STORE_SHIFTED ? "; rows of scores begin anywhere"
                                                   : "; scores stored by element");
         }
+    }
+    fasc_flash_describe_launches(problem, plan);
+}
+
+void fasc_flash_describe_launches(const fasc_problem *problem, fasc_attention_plan *plan)
+{
+    fasc_flash_pass pass;
+    char text[64];
+    int32_t count = 0;
+    while (fasc_flash_pass_at(problem, count, &pass)) {
+        count++;
     }
     if (count > 1) {
         snprintf(text, sizeof text, "; %d launches, one a kind of scores", (int)count);

@@ -58,9 +58,10 @@ int32_t fasc_flash_section(const fasc_cuda_device *d, const fasc_problem *proble
 /* True when rows of t start at multiples of 16 bytes and lie without gaps. */
 bool fasc_flash_vector_rows(const fasc_tensor *t);
 
-/* Adds to plan->config what goes another way than the fastest: copies and stores of q, k, v and out
- * by element; the other also what that means for scores, and further launches. */
+/* Add to plan->config what goes another way than the fastest: copies and stores of q, k, v and out
+ * by element; further launches; the last both of these, and scores stored by element. */
 void fasc_flash_describe_tensors(const fasc_problem *problem, fasc_attention_plan *plan);
+void fasc_flash_describe_launches(const fasc_problem *problem, fasc_attention_plan *plan);
 void fasc_flash_describe(const fasc_problem *problem, fasc_attention_plan *plan);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cuda/flash.h"
+#include "cuda/sm90_classes.h"
 #include "cuda/tensor_map.h"
 
 /* ---- what is compiled ---------------------------------------------------- */
@@ -48,16 +49,23 @@ enum { VARIANTS = sizeof VARIANT / sizeof *VARIANT };
 typedef struct fasc_sm90_store {
     int32_t store; /* FASC_SCORE_STORE_... */
     bool f32;
+    double cost; /* of a query row and a key, against the first's */
 } fasc_sm90_store;
 
-static const fasc_sm90_store STORE[] = {
-    {FASC_SCORE_STORE_TMA, false}, {FASC_SCORE_STORE_TMA, true}, {FASC_SCORE_STORE_PLAIN, false}};
-enum { STORES = sizeof STORE / sizeof *STORE };
+static const fasc_sm90_store STORE[] = {{FASC_SCORE_STORE_TMA, false, 1.0},
+                                        {FASC_SCORE_STORE_TMA, true, 1.0},
+                                        {FASC_SCORE_STORE_CLASSES, false, 1.1},
+                                        {FASC_SCORE_STORE_PLAIN, false, 2.2}};
+enum { ANYWHERE = 3, STORES = sizeof STORE / sizeof *STORE }; /* its index: the last */
+
+/* Sets of ways: bit i is STORE[i]. */
+#define ANY_ROWS 0xfu
+#define LONG_F16 0x5u /* of 16 bits, for many rows */
 
 typedef struct fasc_sm90_config {
     int32_t head_dim, block_n, stages, consumers, schedule; /* the kernel's macros */
     uint32_t variants;
-    int32_t stores; /* the first so many of STORE */
+    uint32_t stores;
     /* Of a query row and a key without scores, with logits or masked ones, with probs, for logits
      * alone; against the head_dim's other rows. */
     double cost, cost_scores, cost_probs, cost_alone;
@@ -66,18 +74,30 @@ typedef struct fasc_sm90_config {
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Costs were measured:
  * results/hopper_log.md. */
 static const fasc_sm90_config CONFIG[] = {
-    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, STORES, 0.82, 0.82, 0.82, 0.92},
-    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, ANY_ROWS, 0.82, 0.82, 0.82, 0.92},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
     {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95, 1.0, 1.0, 1.0},
-    {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, 1, 0.955, 0.85, 0.895, 0.87},
-    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
-    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, STORES, 1.0, 1.0, 1.0, 1.0},
+    {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, LONG_F16, 0.955, 0.85, 0.895, 0.87},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
+    {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
 };
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
 
 static int32_t block_m_of(const fasc_sm90_config *c)
 {
     return 64 * c->consumers;
+}
+
+/* Whether a configuration's variant is compiled for a way of storing scores, an index of STORE. */
+static bool stores_so(const fasc_sm90_config *c, const fasc_sm90_variant *v, int32_t store)
+{
+    if (v->scores == FASC_SCORES_NONE) {
+        return store == 0;
+    }
+    /* too few registers for a band, O and classes in three warpgroups */
+    const bool spills = STORE[store].store == FASC_SCORE_STORE_CLASSES && c->consumers == 3 &&
+                        c->head_dim > 64 && v->mask == FASC_MASK_BAND;
+    return (c->stores >> store & 1) != 0 && !spills;
 }
 
 static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v,
@@ -96,15 +116,16 @@ bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
 {
     for (int n = 0; n < CONFIG_COUNT; n++) {
         for (int v = 0; v < VARIANTS; v++) {
-            const int32_t stores = VARIANT[v].scores == FASC_SCORES_NONE ? 1 : CONFIG[n].stores;
-            if (!(CONFIG[n].variants >> v & 1)) {
-                continue;
+            for (int s = 0; s < STORES; s++) {
+                if (!(CONFIG[n].variants >> v & 1) || !stores_so(&CONFIG[n], &VARIANT[v], s)) {
+                    continue;
+                }
+                if (i < 2) {
+                    macros_of(&CONFIG[n], &VARIANT[v], &STORE[s], i % 2, macros, room);
+                    return true;
+                }
+                i -= 2;
             }
-            if (i < 2 * stores) {
-                macros_of(&CONFIG[n], &VARIANT[v], &STORE[i / 2], i % 2, macros, room);
-                return true;
-            }
-            i -= 2 * stores;
         }
     }
     return false;
@@ -155,20 +176,64 @@ static int32_t variant_of(const fasc_problem *problem, const fasc_sm90_config *c
     return i;
 }
 
-/* The index of the way in which a pass stores scores; STORES if there is none. */
-static int32_t store_of(const fasc_flash_pass *pass)
+/* Whether rows of scores can be stored in a way. */
+static bool can_store(const fasc_sm90_store *store, const fasc_tensor *to)
 {
-    const fasc_tensor *to = pass->to;
-    if (!to) {
-        return 0;
+    return store->f32 == (to->dtype == FASC_F32) &&
+           (store->store == FASC_SCORE_STORE_TMA       ? fasc_tensor_map_can(to, to->shape[3])
+            : store->store == FASC_SCORE_STORE_CLASSES ? fasc_sm90_classes_of(to) > 0
+                                                       : true);
+}
+
+/* Row tiles of a head where a pass stores in a way (an index of STORE). */
+static int64_t tiles_m(const fasc_problem *problem, const fasc_sm90_config *c,
+                       const fasc_flash_pass *pass, int32_t store)
+{
+    const int32_t rows = block_m_of(c);
+    return STORE[store].store == FASC_SCORE_STORE_CLASSES
+               ? fasc_sm90_classes_tiles(problem->seqlen_q, fasc_sm90_classes_of(pass->to), rows)
+               : (problem->seqlen_q + rows - 1) / rows;
+}
+
+/* What a way costs, but for a factor: rows that TMA can store although they start in the middle of
+ * a sector of memory take longer. */
+static double cost_of(int32_t store, const fasc_flash_pass *pass)
+{
+    const bool by_rows = pass->to && STORE[store].store == FASC_SCORE_STORE_TMA;
+    const bool split = by_rows && !STORE[store].f32 && pass->to->shape[2] > 1 &&
+                       pass->to->stride[2] % FASC_SM90_ALIGN != 0;
+    return STORE[store].cost * (split ? 1.25 : 1.0);
+}
+
+static double work_of(const fasc_problem *problem, const fasc_sm90_config *c,
+                      const fasc_flash_pass *pass, int32_t store)
+{
+    return cost_of(store, pass) * (double)tiles_m(problem, c, pass, store);
+}
+
+/* The index of the way in which a pass stores scores, that with the least work; 0 if it stores
+ * none, STORES if the configuration has no way. */
+static int32_t store_of(const fasc_problem *problem, const fasc_sm90_config *c,
+                        const fasc_flash_pass *pass)
+{
+    const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
+    int32_t best = STORES;
+    double least = 0.0;
+    for (int32_t i = 0; pass->to && i < STORES; i++) {
+        if (!stores_so(c, v, i) || !can_store(&STORE[i], pass->to)) {
+            continue;
+        }
+        const double work = work_of(problem, c, pass, i);
+        if (STORE[i].store == FASC_SCORE_STORE_CLASSES &&
+            work > work_of(problem, c, pass, ANYWHERE)) {
+            continue; /* a few rows a class */
+        }
+        if (best == STORES || work < least) {
+            best = i;
+            least = work;
+        }
     }
-    const int32_t store =
-        fasc_tensor_map_can(to, to->shape[3]) ? FASC_SCORE_STORE_TMA : FASC_SCORE_STORE_PLAIN;
-    int32_t i = 0;
-    while (i < STORES && (STORE[i].store != store || STORE[i].f32 != (to->dtype == FASC_F32))) {
-        i++;
-    }
-    return i;
+    return pass->to ? best : 0;
 }
 
 /* Whether a configuration is compiled for all passes of the problem. */
@@ -176,8 +241,7 @@ static bool is_compiled(const fasc_sm90_config *c, const fasc_problem *problem)
 {
     fasc_flash_pass pass;
     for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
-        if (variant_of(problem, c, &pass) == VARIANTS ||
-            (pass.to && store_of(&pass) >= c->stores)) {
+        if (variant_of(problem, c, &pass) == VARIANTS || store_of(problem, c, &pass) == STORES) {
             return false;
         }
     }
@@ -192,14 +256,11 @@ static bool is_asked_for(const fasc_sm90_config *c, const fasc_kernel_config *wa
            (!wanted->warps || wanted->warps == c->consumers);
 }
 
-static int64_t tiles_m(const fasc_problem *problem, const fasc_sm90_config *c)
+static int64_t tiles_of(const fasc_problem *problem, const fasc_sm90_config *c,
+                        const fasc_flash_pass *pass)
 {
-    return (problem->seqlen_q + block_m_of(c) - 1) / block_m_of(c);
-}
-
-static int64_t tiles_of(const fasc_problem *problem, const fasc_sm90_config *c)
-{
-    return tiles_m(problem, c) * problem->batch * problem->heads_q;
+    return tiles_m(problem, c, pass, store_of(problem, c, pass)) * problem->batch *
+           problem->heads_q;
 }
 
 /* Rounds of the device's multiprocessors over the tiles, cut into so many pieces; whole pieces
@@ -221,7 +282,7 @@ static int32_t pieces_of(const fasc_cuda_device *d, const fasc_problem *problem,
 {
     enum { MOST = 4, SHORTEST = 16 };
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
-    const int64_t tiles = tiles_of(problem, c), tiles_n = problem->seqlen_k / c->block_n;
+    const int64_t tiles = tiles_of(problem, c, pass), tiles_n = problem->seqlen_k / c->block_n;
     int32_t best = 1;
     for (int32_t n = 2; is_alone(v) && n <= MOST && tiles_n / n >= SHORTEST; n++) {
         best = rounds_of(d, tiles, n) < 0.99 * rounds_of(d, tiles, best) ? n : best;
@@ -236,7 +297,7 @@ static int64_t whole_tiles_of(const fasc_cuda_device *d, const fasc_problem *pro
                               const fasc_sm90_config *c, const fasc_flash_pass *pass)
 {
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
-    const int64_t tiles = tiles_of(problem, c), rest = tiles % d->units;
+    const int64_t tiles = tiles_of(problem, c, pass), rest = tiles % d->units;
     const bool cuts = FASC_SM90_PARTS(c->head_dim, c->consumers, v->scores, v->mask, v->want_out) &&
                       !problem->banded && rest > 0 &&
                       PART_COST * rounds_of(d, rest * c->consumers, 1) < 1.0;
@@ -258,11 +319,11 @@ static double time_of(const fasc_cuda_device *d, const fasc_problem *problem,
                                                                             : c->cost_scores;
     const int64_t tiles_n = (problem->seqlen_k + c->block_n - 1) / c->block_n;
     const int64_t whole = whole_tiles_of(d, problem, c, &pass);
-    const int64_t parts = (tiles_of(problem, c) - whole) * c->consumers;
+    const int64_t parts = (tiles_of(problem, c, &pass) - whole) * c->consumers;
     const int32_t pieces = pieces_of(d, problem, c, &pass);
     const double keys = ((double)tiles_n + (pieces > 1 ? pieces * PIECE_COST : 0.0)) * c->block_n;
     const double rounds = rounds_of(d, whole, pieces) + PART_COST * rounds_of(d, parts, 1);
-    return cost * rounds * block_m_of(c) * keys;
+    return cost * cost_of(store_of(problem, c, &pass), &pass) * rounds * block_m_of(c) * keys;
 }
 
 /* The fastest that the problem's head_dim takes and that is asked for; NULL with the reason. */
@@ -304,7 +365,8 @@ static bool can_store_scores(const fasc_problem *problem, char *why, size_t room
             snprintf(why, room, "stores scores whose rows have no gaps");
             return false;
         }
-        if (store_of(&pass) == STORES) {
+        if (pass.to && pass.to->dtype == FASC_F32 &&
+            !fasc_tensor_map_can(pass.to, pass.to->shape[3])) {
             snprintf(why, room, "stores scores in f32 only in rows at multiples of 16 bytes");
             return false;
         }
@@ -334,9 +396,12 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
         return false;
     }
     const fasc_sm90_config *c = choose(d, problem, why, room);
-    if (c && tiles_of(problem, c) >= 1 << 28) {
-        snprintf(why, room, "takes fewer than 2^28 tiles");
-        return false;
+    fasc_flash_pass pass;
+    for (int32_t i = 0; c && pass_at(problem, i, &pass); i++) {
+        if (tiles_of(problem, c, &pass) >= 1 << 28) {
+            snprintf(why, room, "takes fewer than 2^28 tiles");
+            return false;
+        }
     }
     return c != NULL;
 }
@@ -346,9 +411,9 @@ static bool can(const fasc_cuda_device *d, const fasc_problem *problem, char *wh
 /* Where rows see different numbers of keys and blocks have more than one tile, whichever block is
  * free takes the next. */
 static bool counts_tiles(const fasc_cuda_device *d, const fasc_problem *problem,
-                         const fasc_sm90_config *c)
+                         const fasc_sm90_config *c, const fasc_flash_pass *pass)
 {
-    return problem->banded && tiles_of(problem, c) > d->units;
+    return problem->banded && tiles_of(problem, c, pass) > d->units;
 }
 
 /* The tile counter, which follows the copies in the workspace. */
@@ -357,27 +422,49 @@ static size_t counter_at(const fasc_problem *problem)
     return fasc_flash_copies_of(problem).bytes;
 }
 
+/* Adds to plan->config how the scores of the first launch that has any are stored. */
+static void describe_scores(const fasc_problem *problem, const fasc_sm90_config *c,
+                            fasc_attention_plan *plan)
+{
+    const size_t used = strlen(plan->config), room = sizeof plan->config - used;
+    fasc_flash_pass pass;
+    if (!fasc_flash_pass_at(problem, 0, &pass) || !pass.to) {
+        return;
+    }
+    const int32_t store = STORE[store_of(problem, c, &pass)].store;
+    if (store == FASC_SCORE_STORE_CLASSES) {
+        snprintf(plan->config + used, room, "; scores by TMA, a block's rows %d apart",
+                 (int)fasc_sm90_classes_of(pass.to));
+    } else {
+        snprintf(plan->config + used, room, "; scores %s",
+                 store == FASC_SCORE_STORE_TMA ? "by TMA" : "shifted and stored by the warps");
+    }
+}
+
 static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
 {
     char why[8];
     const fasc_sm90_config *c = choose(d, problem, why, sizeof why);
     size_t workspace = counter_at(problem);
-    workspace += counts_tiles(d, problem, c) ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
+    fasc_flash_pass pass;
+    bool counts = false;
+    for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
+        counts = counts || counts_tiles(d, problem, c, &pass);
+    }
+    workspace += counts ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
     plan->block_m = block_m_of(c);
     plan->block_n = c->block_n;
     plan->stages = c->stages;
     plan->warps = c->consumers;
     plan->threads = 128 * (c->consumers + 1);
     plan->workspace_bytes = workspace > 0 ? (int64_t)workspace + FASC_CUDA_ALIGN : 0;
-    fasc_flash_pass pass;
-    const bool stores = pass_at(problem, 0, &pass) && pass.to;
-    const bool by_tma = stores && STORE[store_of(&pass)].store == FASC_SCORE_STORE_TMA;
     snprintf(plan->config, sizeof plan->config,
-             "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s%s", block_m_of(c),
-             c->block_n, c->head_dim, c->stages, c->consumers,
-             c->schedule == FASC_SCHEDULE_OVERLAP ? "overlap" : "pingpong",
-             by_tma ? "; scores by TMA" : "");
-    fasc_flash_describe(problem, plan);
+             "%dx%d tiles of head_dim %d, %d stages, %d warpgroups, %s", block_m_of(c), c->block_n,
+             c->head_dim, c->stages, c->consumers,
+             c->schedule == FASC_SCHEDULE_OVERLAP ? "overlap" : "pingpong");
+    describe_scores(problem, c, plan);
+    fasc_flash_describe_tensors(problem, plan);
+    fasc_flash_describe_launches(problem, plan);
     if (is_special(problem) && pass_at(problem, 1, &pass)) {
         const size_t used = strlen(plan->config);
         snprintf(plan->config + used, sizeof plan->config - used,
@@ -391,7 +478,8 @@ static int64_t launched_tiles(const fasc_cuda_device *d, const fasc_problem *pro
                               const fasc_sm90_config *c, const fasc_flash_pass *pass)
 {
     const int64_t whole = whole_tiles_of(d, problem, c, pass);
-    return whole * pieces_of(d, problem, c, pass) + (tiles_of(problem, c) - whole) * c->consumers;
+    return whole * pieces_of(d, problem, c, pass) +
+           (tiles_of(problem, c, pass) - whole) * c->consumers;
 }
 
 static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -399,7 +487,7 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
                                   char *macros, size_t room)
 {
     const fasc_sm90_variant *v = &VARIANT[variant_of(problem, c, pass)];
-    const fasc_sm90_store *store = &STORE[store_of(pass)];
+    const fasc_sm90_store *store = &STORE[store_of(problem, c, pass)];
     const int64_t tiles = launched_tiles(d, problem, c, pass);
     macros_of(c, v, store, problem->dtype == FASC_BF16, macros, room);
     return (fasc_cuda_launch){
@@ -428,9 +516,11 @@ static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
 
 static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *c,
                            const fasc_flash_inputs *inputs, const fasc_flash_pass *pass,
-                           fasc_flash_sm90_params *p)
+                           fasc_flash_sm90_classes_params *params)
 {
+    fasc_flash_sm90_params *p = &params->base;
     const int64_t columns = problem->head_dim;
+    const fasc_sm90_store *store = &STORE[store_of(problem, c, pass)];
     fasc_status status = fasc_tensor_map_make(&inputs->q, columns, block_m_of(c), &p->q_map);
     if (status == FASC_OK) {
         status = fasc_tensor_map_make(&inputs->k, columns, c->block_n, &p->k_map);
@@ -438,10 +528,13 @@ static fasc_status maps_of(const fasc_problem *problem, const fasc_sm90_config *
     if (status == FASC_OK && p->flash.out) {
         status = fasc_tensor_map_make(&inputs->v, columns, c->block_n, &p->v_map);
     }
-    if (status == FASC_OK && pass->to && STORE[store_of(pass)].store == FASC_SCORE_STORE_TMA) {
-        const int32_t panels = FASC_SM90_BOX(c->head_dim, c->block_n, pass->scores,
-                                             STORE[store_of(pass)].f32, p->flash.out != NULL);
+    const int32_t panels =
+        FASC_SM90_BOX(c->head_dim, c->block_n, pass->scores, store->f32, p->flash.out != NULL);
+    if (status == FASC_OK && pass->to && store->store == FASC_SCORE_STORE_TMA) {
         status = fasc_tensor_map_make_panels(pass->to, panels, 16, &p->scores_map);
+    } else if (status == FASC_OK && pass->to && store->store == FASC_SCORE_STORE_CLASSES) {
+        status =
+            fasc_sm90_classes_make(pass->to, &inputs->q, block_m_of(c), panels, &params->classes);
     }
     return status;
 }
@@ -470,20 +563,23 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     char macros[192];
     const fasc_problem *problem = call->problem;
     fasc_cuda_launch launch = launch_of(call->d, problem, c, pass, macros, sizeof macros);
-    fasc_flash_sm90_params p = {.flash = fasc_flash_params_of(problem, inputs, pass)};
-    p.flash.section = section_of(call->d, problem, pass->to != NULL);
-    p.tiles_m = (int32_t)tiles_m(problem, c);
-    p.pieces = pieces_of(call->d, problem, c, pass);
-    p.tiles = (int32_t)launched_tiles(call->d, problem, c, pass);
-    p.whole_tiles = (int32_t)whole_tiles_of(call->d, problem, c, pass);
-    fasc_status status = maps_of(problem, c, inputs, pass, &p);
-    if (status == FASC_OK && counts_tiles(call->d, problem, c)) {
-        p.tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
+    fasc_flash_sm90_classes_params params = {
+        .base = {.flash = fasc_flash_params_of(problem, inputs, pass)}};
+    fasc_flash_sm90_params *p = &params.base;
+    p->flash.section = section_of(call->d, problem, pass->to != NULL);
+    p->tiles_m = (int32_t)tiles_m(problem, c, pass, store_of(problem, c, pass));
+    p->pieces = pieces_of(call->d, problem, c, pass);
+    p->tiles = (int32_t)launched_tiles(call->d, problem, c, pass);
+    p->whole_tiles = (int32_t)whole_tiles_of(call->d, problem, c, pass);
+    fasc_status status = maps_of(problem, c, inputs, pass, &params);
+    if (status == FASC_OK && counts_tiles(call->d, problem, c, pass)) {
+        p->tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
         status = fasc_cuda_check(call->d,
-                                 cudaMemsetAsync(p.tile_counter, 0, sizeof(int32_t), call->stream),
+                                 cudaMemsetAsync(p->tile_counter, 0, sizeof(int32_t), call->stream),
                                  "cudaMemsetAsync");
     }
-    return status == FASC_OK ? fasc_cuda_run_kernel(call->d, call->stream, &launch, &p) : status;
+    return status == FASC_OK ? fasc_cuda_run_kernel(call->d, call->stream, &launch, &params)
+                             : status;
 }
 
 static fasc_status run(const fasc_cuda_call *call)

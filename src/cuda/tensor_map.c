@@ -54,7 +54,7 @@ static fasc_status encoder(fasc_encode *encode)
 
 /* Makes a map of `rank` dimensions, the innermost first; stride in bytes, of all but the innermost.
  */
-static fasc_status make(const fasc_tensor *t, cuuint32_t rank, const cuuint64_t *shape,
+static fasc_status make(const fasc_tensor *t, void *base, cuuint32_t rank, const cuuint64_t *shape,
                         const cuuint64_t *stride, const cuuint32_t *box, fasc_tensor_map *map)
 {
     const cuuint32_t step[5] = {1, 1, 1, 1, 1};
@@ -66,7 +66,7 @@ static fasc_status make(const fasc_tensor *t, cuuint32_t rank, const cuuint64_t 
     CUtensorMapDataType type = t->dtype == FASC_F32    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32
                                : t->dtype == FASC_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                                        : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    CUresult result = encode((CUtensorMap *)map, type, rank, t->data, shape, stride, box, step,
+    CUresult result = encode((CUtensorMap *)map, type, rank, base, shape, stride, box, step,
                              CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result != CUDA_SUCCESS) {
@@ -96,7 +96,7 @@ fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t 
     const cuuint32_t box[4] = {64, (cuuint32_t)box_rows, 1, 1};
     cuuint64_t shape[4] = {(cuuint64_t)columns}, stride[3];
     outer(t, shape + 1, stride);
-    return make(t, 4, shape, stride, box, map);
+    return make(t, t->data, 4, shape, stride, box, map);
 }
 
 fasc_status fasc_tensor_map_make_panels(const fasc_tensor *t, int32_t panels, int32_t box_rows,
@@ -109,5 +109,20 @@ fasc_status fasc_tensor_map_make_panels(const fasc_tensor *t, int32_t panels, in
         return FASC_OK; /* nothing that a map could hold */
     }
     outer(t, shape + 2, stride + 1);
-    return make(t, 5, shape, stride, box, map);
+    return make(t, t->data, 5, shape, stride, box, map);
+}
+
+fasc_status fasc_tensor_map_make_any(const fasc_tensor *t, void *base, const int64_t *shape,
+                                     const int64_t *stride, const int32_t *box,
+                                     fasc_tensor_map *map)
+{
+    const int64_t size = (int64_t)fasc_cuda_dtype_size(t->dtype);
+    cuuint64_t shape_of[5], stride_of[5];
+    cuuint32_t box_of[5];
+    for (int i = 0; i < 5; i++) {
+        shape_of[i] = (cuuint64_t)shape[i];
+        stride_of[i] = shape[i] > 1 ? (cuuint64_t)(stride[i] * size) : 16;
+        box_of[i] = (cuuint32_t)box[i];
+    }
+    return make(t, base, 5, shape_of, stride_of + 1, box_of, map);
 }

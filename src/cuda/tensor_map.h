@@ -21,4 +21,10 @@ fasc_status fasc_tensor_map_make(const fasc_tensor *t, int64_t columns, int32_t 
 fasc_status fasc_tensor_map_make_panels(const fasc_tensor *t, int32_t panels, int32_t box_rows,
                                         fasc_tensor_map *map);
 
+/* A map of t's elements from base on, of five dimensions, the innermost first; strides in elements,
+ * bytes a multiple of 16 but for the innermost. */
+fasc_status fasc_tensor_map_make_any(const fasc_tensor *t, void *base, const int64_t *shape,
+                                     const int64_t *stride, const int32_t *box,
+                                     fasc_tensor_map *map);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "cuda/flash.h"
 #include "cuda/flash_sm90.h"
+#include "cuda/sm90_classes.h"
 #include "cuda_stubs.h"
 #include "sm90_params.h"
 #include "test.h"
@@ -168,4 +169,63 @@ static void what_it_does_not_take_it_says(void)
     CHECK(strcmp(why, "needs a Hopper GPU") == 0, "%s", why);
 }
 
-TEST_MAIN(every_launch_ships_and_all_that_ship_are_launched, what_it_does_not_take_it_says)
+/* What the plan says of the scores of 8 heads of these queries and keys, `gap` elements behind each
+ * row and `head_gap` behind each head. */
+static void check_rows(int64_t seqlen_q, int64_t seqlen_k, int64_t gap, int64_t head_gap,
+                       const char *said)
+{
+    drawn x = {.problem = {.batch = 1, .heads_q = 8, .heads_k = 8, .group = 1, .head_dim = 128}};
+    fasc_problem *p = &x.problem;
+    fasc_attention_plan plan = {.size = sizeof plan};
+    char why[160] = "";
+    p->args = &x.args;
+    p->dtype = FASC_F16;
+    p->seqlen_q = seqlen_q;
+    p->seqlen_k = seqlen_k;
+    p->hi = FASC_BAND_OPEN;
+    p->lo = -FASC_BAND_OPEN;
+    x.q = tensor(p->dtype, 8, seqlen_q, 128, 0);
+    x.k = tensor(p->dtype, 8, seqlen_k, 128, 0);
+    x.scores = tensor(p->dtype, 8, seqlen_q, seqlen_k, gap);
+    x.q.shape[0] = x.k.shape[0] = x.scores.shape[0] = 1;
+    x.scores.stride[1] += head_gap;
+    x.args.q = x.args.out = &x.q;
+    x.args.k = x.args.v = &x.k;
+    x.args.logits = &x.scores;
+    CHECK(fasc_cuda_flash_sm90.can(&HOPPER, p, why, sizeof why), "%s", why);
+    fasc_cuda_device d = HOPPER;
+    CHECK(fasc_cuda_flash_sm90.plan(&d, p, &plan) == FASC_OK, "no plan");
+    CHECK(strstr(plan.config, said), "%d x %d, gaps %d and %d: %s lacks '%s'", (int)seqlen_q,
+          (int)seqlen_k, (int)gap, (int)head_gap, plan.config, said);
+}
+
+static void rows_that_begin_anywhere_go_in_classes_where_they_are_many(void)
+{
+    check_rows(8192, 8192, 0, 0, "by TMA");
+    check_rows(8191, 8191, 0, 0, "rows 16 apart");
+    check_rows(8191, 8190, 0, 0, "rows 8 apart");
+    check_rows(8191, 8188, 0, 0, "rows 4 apart");
+    check_rows(8191, 8191, 1, 8, "by TMA");
+    check_rows(8191, 8191, 0, 8191, "rows 16 apart"); /* heads one row further apart */
+    check_rows(8191, 8191, 0, 15, "rows 16 apart");   /* all at a multiple of 32 bytes */
+    check_rows(8191, 8191, 0, 3, "shifted");          /* neither */
+    check_rows(100, 8191, 0, 0, "shifted");
+}
+
+static void classes_have_the_tiles_of_their_rows(void)
+{
+    for (int32_t n = 0; n < 20000; n++) {
+        const int64_t classes = 1 << draw(5), rows = classes + draw(5000);
+        const int64_t block = 64 * (2 + draw(2));
+        int64_t tiles = 0;
+        for (int64_t c = 0; c < classes; c++) {
+            tiles += ((rows - c + classes - 1) / classes + block - 1) / block;
+        }
+        CHECK(fasc_sm90_classes_tiles(rows, (int32_t)classes, (int32_t)block) == tiles,
+              "%d rows, %d classes, blocks of %d", (int)rows, (int)classes, (int)block);
+    }
+}
+
+TEST_MAIN(every_launch_ships_and_all_that_ship_are_launched, what_it_does_not_take_it_says,
+          rows_that_begin_anywhere_go_in_classes_where_they_are_many,
+          classes_have_the_tiles_of_their_rows)

@@ -4,12 +4,13 @@
 -- kernels between guards.
 local fasc = require "fasc"
 local gpu = require "gpu"
+local guarded = require "guarded"
 local support = require "support"
 local tensors = require "fasc.tensor"
 
 local on_gpu = gpu.tests(it, pending)
 
-local GUARD = 4096 -- elements before and behind
+local GUARD = guarded.GUARD
 local HEAD_DIMS = {8, 64, 80, 128, 136, 256}
 local WANTS = {
     {"out", "lse", "row_max"}, {"out", "lse", "logits"}, {"out", "masked"}, {"out", "probs"},
@@ -27,28 +28,6 @@ local function flash_kernels()
     return list
 end
 
--- A tensor full of NaN inside a longer one. padded: its rows start at multiples of 16 bytes.
-local function guarded(shape, dtype, padded)
-    local pitch, rows = shape[#shape], 1
-    for i = 1, #shape - 1 do
-        rows = rows * shape[i]
-    end
-    pitch = padded and math.ceil(pitch / 8) * 8 or pitch
-    local all = support.empty({rows * pitch + 2 * GUARD}, {dtype = dtype}):fill(0 / 0)
-    local stride, step = {}, 1
-    for i = #shape, 1, -1 do
-        stride[i], step = step, step * (i == #shape and pitch or shape[i])
-    end
-    return {all = all, view = tensors.view(all, GUARD, shape, stride)}
-end
-
--- Nothing was written around the view.
-local function check_guards(g, what)
-    g.view:fill(0 / 0)
-    local touched = g.all:numel() - g.all:nan_count()
-    assert(touched == 0, ("%s: %d elements around it were written"):format(what, touched))
-end
-
 local function outputs_of(want, dtype, head_dim, padded)
     local made, outputs = {}, {}
     for _, name in ipairs(want) do
@@ -58,7 +37,9 @@ local function outputs_of(want, dtype, head_dim, padded)
         elseif name == "lse" or name == "row_max" then
             shape, kind = {B, HQ, NQ}, "f32"
         end
-        made[name] = guarded(shape, kind, padded and #shape == 4)
+        -- padded rows start at multiples of 16 bytes
+        made[name] = guarded.tensor(shape, kind,
+            {pitch = padded and math.ceil(shape[#shape] / 8) * 8 or nil})
         outputs[name] = made[name].view
     end
     return made, outputs
@@ -88,7 +69,7 @@ local function try(config, dtype, head_dim, want, padded, mask)
         end
     end
     for name, g in pairs(made) do
-        check_guards(g, what .. ": " .. name)
+        guarded.check(g, what .. ": " .. name)
     end
 end
 
