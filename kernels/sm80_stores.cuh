@@ -134,6 +134,17 @@ __device__ __forceinline__ void store_piece(bool there, char *to, const uint32_t
                  : "memory");
 }
 
+// The same for what a lane has kept; 0 elsewhere.
+__device__ __forceinline__ void load_piece(bool there, uint32_t (&x)[4], uint32_t from)
+{
+    x[0] = x[1] = x[2] = x[3] = 0;
+    asm volatile("{ .reg .pred p;\n setp.ne.s32 p, %4, 0;\n"
+                 "@p ld.shared.v4.b32 {%0, %1, %2, %3}, [%5]; }\n"
+                 : "+r"(x[0]), "+r"(x[1]), "+r"(x[2]), "+r"(x[3])
+                 : "r"((int)there), "r"(from)
+                 : "memory");
+}
+
 constexpr int SCORE_BYTES = SCORES_F32 ? 4 : 2;
 
 // How far a piece of a lane at `at` begins before the lane's own keys: to the last 16 bytes of
@@ -189,7 +200,7 @@ __device__ __forceinline__ void store_scores_shifted(const fasc_flash_params &p,
         for (int g = 0; g < GROUPS; g++) {
             uint32_t next[4], sent[4], piece[4];
             if (g == 0 || !HELD) {
-                load_shared_16(before, kept_end(b, part));
+                load_piece(quarter == 3, before, kept_end(b, part));
             }
 #pragma unroll
             for (int n = 0; n < 4; n++) {

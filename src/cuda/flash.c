@@ -135,7 +135,7 @@ static fasc_row_statistics_params statistics_of(const fasc_problem *problem)
 /* Where pieces of rows can be shifted onto 16 bytes; a kernel without that stores by element. */
 static int32_t scores_store_of(const fasc_tensor *t)
 {
-    bool neighbours = t->stride[3] == 1 || t->shape[3] == 1;
+    bool neighbours = t->stride[3] == 1 && t->shape[3] > 1;
     return store_of(t) == FASC_STORE_VECTOR ? FASC_STORE_VECTOR
            : neighbours                     ? FASC_STORE_SHIFTED
                                             : FASC_STORE_SCALAR;

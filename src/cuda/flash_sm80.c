@@ -80,10 +80,12 @@ static bool is_out_with_logits(const sm80_use *use)
     return use->want_out && !use->extras && !use->f32 && use->scores == FASC_SCORES_LOGITS;
 }
 
-/* Shifting rows of scores onto 16 bytes takes registers, which out with logits has not to spare. */
+/* Shifting rows of scores onto 16 bytes takes registers, which out with logits and mask tensors
+ * have not to spare. */
 static void settle(sm80_use *use, bool vector_rows)
 {
-    use->shifted = use->scores != FASC_SCORES_NONE && !(is_out_with_logits(use) && vector_rows);
+    use->shifted = use->scores != FASC_SCORES_NONE && !use->extras &&
+                   !(is_out_with_logits(use) && vector_rows);
 }
 
 static sm80_use use_of(const fasc_problem *problem, const fasc_flash_pass *pass)

@@ -89,6 +89,13 @@ local function problems(kernel, dtype, head_dim)
             })
         end
     end
+    for _, scores in ipairs {"logits", "masked", "probs"} do -- rows that begin anywhere
+        attend(kernel, q, k, v, {
+            causal = true, outputs = {
+                out = fasc.empty_like(q), [scores] = fasc.empty({1, 4, 67, 131}, opts),
+            },
+        })
+    end
     local mask = fasc.randn({67, 131}, {device = device, seed = 4})
     attend(kernel, q, k, v, {attn_mask = mask, want = ALL})
     attend(kernel, q, k, v, {causal = true, want = STATISTICS, topk = 3, tile = 64})
