@@ -265,7 +265,8 @@ static void run_head(const flash_job *job, const pass *x, int64_t b, int64_t h, 
                 flash_group g = flash_second_group(job, b, h, i, x->q_last, &c->second);
                 meet(job, x, &g, &keys, begin, c);
             }
-            if (x->columns && (i - x->q_first) % FLASH_FLUSH + c->second.width >= FLASH_FLUSH) {
+            if (x->columns &&
+                (i - x->q_first) % FLASH_FLUSH_COLUMNS + c->second.width >= FLASH_FLUSH_COLUMNS) {
                 flush(job, c, j - begin, keys.end - j);
             }
         }

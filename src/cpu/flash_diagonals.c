@@ -118,7 +118,7 @@ void flash_diagonals_run(const flash_job *job, int64_t number, char *base)
                 meet(job, &g, first, &keys, &x);
             }
         }
-        if ((i - p->q0) % FLASH_FLUSH + width >= FLASH_FLUSH) {
+        if ((i - p->q0) % FLASH_FLUSH_DIAGONALS + width >= FLASH_FLUSH_DIAGONALS) {
             flush(&x);
         }
     }

@@ -7,8 +7,10 @@
 
 #include "cpu/flash.h"
 
-/* Queries after which float32 sums move on to float64 ones: long sums keep their digits. */
-enum { FLASH_FLUSH = 2048 };
+/* Queries after which float32 sums move on to float64 ones: equal numbers, as uniform attention
+ * has, are all rounded to one side, so that no more than some 32 may be added up. Sums of columns
+ * have a lane for each of 4 queries and more. */
+enum { FLASH_FLUSH_COLUMNS = 128, FLASH_FLUSH_DIAGONALS = 32 };
 
 typedef struct flash_second {
     flash_scratch scratch;

@@ -315,6 +315,38 @@ static void split_keys_give_the_same(void)
     }
 }
 
+/* ---- long sums ---------------------------------------------------------------------------------
+ */
+
+/* Keys that are all alike have equal weights, whose additions are all rounded to one side. */
+static void sums_of_equal_numbers_keep_their_digits(void)
+{
+    static const int64_t LEFT[] = {40, 299, 1399};
+    for (int n = 0; n < 3 * ATTENTION_PATH_COUNT; n++) {
+        const attention_path *path = &ATTENTION_PATHS[n % ATTENTION_PATH_COUNT];
+        attention_case c = {.dtype = FASC_F32,
+                            .batch = 1,
+                            .hq = 1,
+                            .hk = 1,
+                            .nq = 1500,
+                            .nk = 1500,
+                            .dims = 8,
+                            .has_window = 1,
+                            .left = LEFT[n / ATTENTION_PATH_COUNT],
+                            .tile = 512,
+                            .want = "olcxgpm"};
+        if (!attention_path_present(path)) {
+            continue;
+        }
+        attention_run r = attention_run_new(&c);
+        r.args.kernel.name = path->name;
+        r.args.kernel.arch = path->arch;
+        CHECK_OK(fasc_tensor_fill((fasc_tensor *)(uintptr_t)r.args.q, 0));
+        attention_run_check(&c, &r);
+        attention_run_free(&r);
+    }
+}
+
 /* ---- ties ---------------------------------------------------------------------------------------
  */
 
@@ -449,7 +481,7 @@ static void linear_sums_are_the_direct_ones(void)
     }
 }
 
-TEST_MAIN(full_attention, causal_attention, windows, masks, ranges, dropout,
-          the_bits_are_always_the_same, columns_of_many_rows, columns_joined_in_rounds,
-          split_keys_give_the_same, ties_go_to_the_lower_key, the_mask_is_the_words,
-          linear_sums_are_the_direct_ones)
+TEST_MAIN(sums_of_equal_numbers_keep_their_digits, full_attention, causal_attention, windows, masks,
+          ranges, dropout, the_bits_are_always_the_same, columns_of_many_rows,
+          columns_joined_in_rounds, split_keys_give_the_same, ties_go_to_the_lower_key,
+          the_mask_is_the_words, linear_sums_are_the_direct_ones)
