@@ -165,17 +165,14 @@ __device__ __noinline__ void sum_in_full(const fasc_linear_params &p, float (&to
     }
 }
 
-// The same for rows that share columns, all of them finite: what all rows see once, then what the
-// later ones see beyond it, from the first row on, then what the earlier ones see before it, from
-// the last row back. Sums only grow: a large column that left a range would leave its rounding. The
-// next column is loaded without asking, times 0 where a row does not see it.
-__device__ __forceinline__ void sum_from(const fasc_linear_params &p, float (&total)[ROWS],
-                                         const uint16_t *x, const uint16_t *y, int64_t head,
-                                         int row0, Range shared, int lane)
+// The same for rows that share columns, all of them finite, in two steps of which most bands need
+// one: what the later rows see beyond a sum, from the first row on, and what the earlier ones see
+// before it, from the last row back. Sums only grow: a large column that left a range would leave
+// its rounding. The next column is loaded without asking, times 0 where a row does not see it.
+__device__ __forceinline__ void sum_from(const fasc_linear_params &p, float (&total)[ROWS], Sum sum,
+                                         const uint16_t *x, const uint16_t *y, int row0, int end,
+                                         int lane)
 {
-    Sum sum;
-    begin_sum(p, sum, y, head, shared, lane);
-    int end = shared.end;
 #pragma unroll
     for (int n = 0; n < ROWS; n++) {
         const int row = min(row0 + n, p.row_end - 1);
@@ -188,11 +185,10 @@ __device__ __forceinline__ void sum_from(const fasc_linear_params &p, float (&to
     }
 }
 
-__device__ __noinline__ void sum_before(const fasc_linear_params &p, float (&total)[ROWS],
+__device__ __noinline__ void sum_before(const fasc_linear_params &p, float (&total)[ROWS], Sum sum,
                                         const uint16_t *x, const uint16_t *y, int row0, int first,
                                         int lane)
 {
-    Sum sum = {};
 #pragma unroll
     for (int n = ROWS - 1; n >= 0; n--) {
         const int row = min(row0 + n, p.row_end - 1), next = range_of(p, row).first;
@@ -222,14 +218,20 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
             batch * p.column_heads + head / p.column_group * p.column_repeat + repeat;
         const uint16_t *y = column_head(p, from);
         const Range begin = range_of(p, row0);
-        const Range shared = {range_of(p, min(row0 + ROWS, p.row_end) - 1).first, begin.end};
+        const Range last = range_of(p, min(row0 + ROWS, p.row_end) - 1);
+        const Range shared = {last.first, begin.end};
         if (p.spoilt[from] || shared.first >= shared.end) { // or ranges are short
             sum_in_full(p, total, x, y, row0, lane);
             continue;
         }
-        sum_from(p, total, x, y, from, row0, shared, lane);
+        Sum sum;
+        begin_sum(p, sum, y, from, shared, lane);
+        if (last.end > shared.end || begin.first == shared.first) {
+            sum_from(p, total, sum, x, y, row0, shared.end, lane);
+            sum = {};
+        }
         if (begin.first < shared.first) {
-            sum_before(p, total, x, y, row0, shared.first, lane);
+            sum_before(p, total, sum, x, y, row0, shared.first, lane);
         }
     }
 #pragma unroll
