@@ -296,8 +296,16 @@ __device__ __forceinline__ void store_parts(const fasc_split_params &sp, const R
     }
 }
 
+// Left to itself, ptxas takes registers for three blocks a multiprocessor where that seems to do:
+// it then spills some here for sm_120.
+#if EXTRAS && HEAD_DIM == 64 && ROW_WARPS == 4
+#define BOUNDS THREADS, 2
+#else
+#define BOUNDS THREADS
+#endif
+
 // Block number -> (split, row tile, key head, batch), splits side by side.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(BOUNDS)
     fasc_flash_split(const __grid_constant__ fasc_split_params sp)
 {
     extern __shared__ __align__(1024) char smem[];
