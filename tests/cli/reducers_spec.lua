@@ -7,7 +7,8 @@ local at = support.folder(before_each, after_each)
 
 local function sweep(name, ...)
     local words = {...}
-    for _, word in ipairs {"--warmup-seconds", "0.001", "--max-seconds", "0.02", "--output",
+    for _, word in ipairs {"--warmup-seconds", "0.001", "--max-seconds", "0.02", "--rest-seconds",
+        "0", "--output",
         at "r.jsonl"} do
         words[#words + 1] = word
     end

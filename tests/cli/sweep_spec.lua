@@ -9,7 +9,7 @@ local support = require "support"
 local bench = shell.bench
 local at = support.folder(before_each, after_each)
 
-local QUICK = {"--warmup-seconds", "0.001", "--max-seconds", "0.02"}
+local QUICK = {"--warmup-seconds", "0.001", "--max-seconds", "0.02", "--rest-seconds", "0"}
 
 local function sweep(...)
     return bench("sweep_seqlen", ...)
@@ -191,7 +191,7 @@ describe("kill -9", function()
         local path = script("fasc.bench.range(1, 300)")
         local record = at "r.jsonl"
         local command = shell.command(path, "--output", record, "--resume", "--quiet",
-            "--warmup-seconds", "0.0001", "--max-seconds", "0.002")
+            "--warmup-seconds", "0.0001", "--max-seconds", "0.002", "--rest-seconds", "0")
         -- Each time so late that some points more are done, at a moment that differs each time.
         local killed = shell.sh(([[
             for i in $(seq 1 55); do

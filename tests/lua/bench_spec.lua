@@ -8,7 +8,8 @@ local support = require "support"
 
 local raises = support.raises
 
-local FAST = {"--quiet", "--no-output", "--warmup-seconds", "0.001", "--max-seconds", "0.01"}
+local FAST = {"--quiet", "--no-output", "--warmup-seconds", "0.001", "--max-seconds", "0.01",
+    "--rest-seconds", "0"}
 
 -- A sweep of copies; `changes` replaces its parts.
 local function copies(changes)
@@ -279,7 +280,8 @@ describe("the record of a sweep", function()
         os.remove(path)
     end)
 
-    local RECORDED = {"--quiet", "--warmup-seconds", "0.001", "--max-seconds", "0.01"}
+    local RECORDED = {"--quiet", "--warmup-seconds", "0.001", "--max-seconds", "0.01",
+        "--rest-seconds", "0"}
 
     local function recorded(sweep, ...)
         local argv = {"--output", path, unpack(RECORDED)}
