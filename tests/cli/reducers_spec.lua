@@ -8,8 +8,7 @@ local at = support.folder(before_each, after_each)
 local function sweep(name, ...)
     local words = {...}
     for _, word in ipairs {"--warmup-seconds", "0.001", "--max-seconds", "0.02", "--rest-seconds",
-        "0", "--output",
-        at "r.jsonl"} do
+        "0", "--output", at "r.jsonl"} do
         words[#words + 1] = word
     end
     return bench(name, unpack(words))
