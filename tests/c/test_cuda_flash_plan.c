@@ -209,6 +209,10 @@ static void rows_that_begin_anywhere_go_in_classes_where_they_are_many(void)
     check_rows(8191, 8191, 0, 8191, "rows 16 apart"); /* heads one row further apart */
     check_rows(8191, 8191, 0, 15, "rows 16 apart");   /* all at a multiple of 32 bytes */
     check_rows(8191, 8191, 0, 3, "shifted");          /* neither */
+    check_rows(2040, 1001, 0, 0, "rows 16 apart");
+    check_rows(4100, 77, 0, 0, "rows 16 apart");
+    check_rows(3073, 4, 0, 0, "rows 4 apart");
+    check_rows(8191, 8200, 0, 0, "rows 2 apart"); /* TMA could store them, more slowly */
     check_rows(100, 8191, 0, 0, "shifted");
 }
 
