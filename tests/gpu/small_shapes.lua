@@ -96,6 +96,14 @@ local function problems(kernel, dtype, head_dim)
             },
         })
     end
+    local long = fasc.randn({1, 2, 2040, head_dim}, opts) -- so many that Hopper sorts such rows
+    for _, scores in ipairs(kernel.arch == "sm_90a" and {"logits", "masked", "probs"} or {}) do
+        attend(kernel, long, k, v, {
+            window = {100, 9}, outputs = {
+                out = fasc.empty_like(long), [scores] = fasc.empty({1, 2, 2040, 131}, opts),
+            },
+        })
+    end
     local mask = fasc.randn({67, 131}, {device = device, seed = 4})
     attend(kernel, q, k, v, {attn_mask = mask, want = ALL})
     attend(kernel, q, k, v, {causal = true, want = STATISTICS, topk = 3, tile = 64})
