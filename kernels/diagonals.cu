@@ -1,16 +1,13 @@
 // diagonals.cu - sums of P or S along the diagonals of the scores, for every NVIDIA GPU from sm_80
-// on.
-//
-//   diagonals        a block walks down one stripe of tiles: queries 64 a .., keys 64 (a + w) ..
-//   for
-//                    every a
-//   diagonals_join   adds the two parts of each diagonal
+// on: a block walks down one stripe of tiles, queries 64 a .., keys 64 (a + w) .. for every a.
+// diagonals_join.cu adds the two parts of each diagonal.
 //
 // Along such a walk an accumulator element stays on one diagonal, key - query = 64 w + column -
 // row: each is added up in its own register over the whole walk, and only at the end are the 64 x
 // 64 of them summed diagonal by diagonal through shared memory. A diagonal crosses two stripes, w
 // for column >= row and w + 1 for column < row: two parts, each written once. No atomics, one
-// order. A band hides whole diagonals, so it is applied when the parts are joined.
+// order. A band hides whole diagonals, so it is applied when the parts are joined; stripes that it
+// hides are not walked.
 //
 // Shared memory: Q [STAGES][64] | K [STAGES][64] (panels as in sm80_mma.cuh); at the end the sums.
 //
@@ -137,21 +134,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
         }
         const int64_t part = n >= 0 ? 0 : (int64_t)p.batch * p.heads;
         p.parts[(part + flat) * p.entries + entry] = sum;
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-    diagonals_join(const __grid_constant__ fasc_diagonals_params p)
-{
-    const int64_t heads = (int64_t)p.batch * p.heads;
-    for (int64_t at = blockIdx.x * (int64_t)256 + threadIdx.x; at < heads * p.entries;
-         at += (int64_t)gridDim.x * 256) {
-        const int64_t head = at / p.entries, entry = at - head * p.entries;
-        const int64_t ahead = p.seqlen_k - 1 - entry; // key - query
-        const bool two = (ahead & (TILE - 1)) != 0;
-        const bool seen = !p.banded || (ahead >= p.lo && ahead <= p.hi);
-        float sum = p.parts[at] + (two ? p.parts[heads * p.entries + at] : 0.0f);
-        p.sum[head / p.heads * p.sum_stride[0] + head % p.heads * p.sum_stride[1] +
-              entry * p.sum_stride[2]] = seen ? sum : 0.0f;
     }
 }

@@ -52,8 +52,9 @@
 //
 // Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 8, at most 256), BLOCK_N, STAGES, CONSUMERS,
 // SCHEDULE, MASK, SCORES, SCORES_F32 (0, 1), SCORE_STORE, WANT_OUT (0, 1), WANT_STATS (0, 1: lse or
-// row_max is wanted though O is not), STATISTICS (0, 1: the rest of a row's, see
-// sm90_statistics.cuh), DROPOUT (0, 1); optional WATCHDOG.
+// row_max is wanted though O is not), STATISTICS (FASC_STATISTICS_..., the rest of a
+// row's: see sm90_statistics.cuh), DROPOUT (0, 1), TOPK (0, 1: a row's few
+// largest scores); optional WATCHDOG.
 //
 // To read on: sm90_config.cuh (sizes), sm90_tiles.cuh and sm90_classes.cuh (work),
 // sm90_producer.cuh, sm90_consumer.cuh, sm90_stores.cuh and sm90_results.cuh (what leaves); below

@@ -8,17 +8,19 @@
 #define FASC_REDUCER_PARAMS_H
 
 #include "params.h"
+#include "topk_params.h"
 
-/* The smallest edge of a pooled tile that the reducers take. */
-#define FASC_POOL_LEAST 8
+/* Top-k's lists: entries of each, for k up to 4 slots; 0 without top-k. */
+#define FASC_REDUCER_LENGTH(slots)      ((slots) <= 4 ? 16 : 32)
+#define FASC_REDUCER_LISTS(topk, slots) ((topk) ? FASC_TOPK_BYTES(FASC_REDUCER_LENGTH(slots)) : 0)
 
-/* Shared memory of reducer_sm80's blocks: rows, the stages of columns with their offsets, and for
- * pooled maps (pools 1) the weights of a step and the parts of each row. */
-#define FASC_REDUCER_SM80_SMEM_BYTES(head_dim, block_m, block_n, stages, pools)                    \
+/* Shared memory of reducer_sm80's blocks: rows, the stages of columns with their offsets, for
+ * pooled maps (pools 1) the weights of a step and the parts of each row, for top-k the lists of
+ * every 16 rows. */
+#define FASC_REDUCER_SM80_SMEM_BYTES(head_dim, block_m, block_n, stages, pools, lists)             \
     ((head_dim)*2 * ((block_m) + (stages) * (block_n)) + 4 * (stages) * (block_n) +                \
-     ((pools)                                                                                      \
-          ? 4 * (block_m) * ((block_n) + 1) + 8 * (block_m) * ((block_n) / FASC_POOL_LEAST + 2)    \
-          : 0))
+     (block_m) / 16 * (lists) +                                                                    \
+     ((pools) ? 4 * (block_m) * ((block_n) + 1) + 8 * (block_m) * ((block_n) + 2) : 0))
 
 /* What is made of each row's (REDUCE, bits). */
 #define FASC_REDUCE_SUM    1  /* probabilities: their sum; rows are keys */
@@ -54,8 +56,7 @@ typedef struct fasc_reducer_params {
     int64_t offset_pitch;
     fasc_reducer_output sum, max; /* of row r at r - row_begin */
     fasc_reducer_output pool_mass, pool_max;
-    fasc_reducer_output values, keys; /* of top-k: f32, int32 */
-    int32_t k;
+    fasc_topk_params topk;
     int32_t pool;       /* edge of a pooled tile */
     int32_t tiles;      /* row tiles of a head */
     int32_t items;      /* tiles * heads * batch */

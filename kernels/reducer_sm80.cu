@@ -11,7 +11,7 @@
 //
 // Shared memory: X [BLOCK_M] | Y [STAGES][BLOCK_N] (panels as in sm80_mma.cuh)
 // | offsets [STAGES][BLOCK_N] | P of a step, for pooled maps, BLOCK_M rows of BLOCK_N + 1 floats,
-// and a sum and a maximum of each row's part of each pooled tile.
+// and a sum and a maximum of each row's part of each pooled tile; or the lists of top-k.
 //
 // Macros: FASC_BF16 (0, 1), HEAD_DIM (multiple of 64, at most 256), BLOCK_M, BLOCK_N (multiple of
 // 32), STAGES, WARPS, REDUCE (FASC_REDUCE_...), SLOTS (of top-k: k / 4, rounded up), MASK (1: there
@@ -20,7 +20,7 @@
 #include "mask.cuh"
 #include "reducer_mma.cuh"
 #include "reducer_sums.cuh"
-#include "reducer_topk.cuh"
+#include "topk.cuh"
 
 constexpr bool SUMS = (REDUCE & (FASC_REDUCE_SUM | FASC_REDUCE_MAX)) != 0;
 constexpr bool OFFSETS = SUMS;
@@ -29,11 +29,15 @@ constexpr int COLUMNS_AT = ROW_BYTES;
 constexpr int OFFSETS_AT = COLUMNS_AT + STAGES * COLUMN_BYTES;
 constexpr int WEIGHTS_AT = OFFSETS_AT + STAGES * BLOCK_N * 4;
 constexpr int WEIGHTS_PITCH = BLOCK_N + 1;
-constexpr int PARTS = BLOCK_N / FASC_POOL_LEAST + 2; // most pooled columns that a step touches
+constexpr int PARTS = BLOCK_N + 2; // most pooled columns that a step touches
 constexpr int POOL_BYTES = BLOCK_M * (WEIGHTS_PITCH * 4 + PARTS * 8);
 
-static_assert(WEIGHTS_AT + (POOLS ? POOL_BYTES : 0) ==
-                  FASC_REDUCER_SM80_SMEM_BYTES(HEAD_DIM, BLOCK_M, BLOCK_N, STAGES, POOLS),
+constexpr int LISTS_AT = WEIGHTS_AT + (POOLS ? POOL_BYTES : 0);
+constexpr int LIST_BYTES = FASC_REDUCER_LISTS(REDUCE & FASC_REDUCE_TOPK, SLOTS);
+
+static_assert(LISTS_AT + BLOCK_M / 16 * LIST_BYTES ==
+                  FASC_REDUCER_SM80_SMEM_BYTES(HEAD_DIM, BLOCK_M, BLOCK_N, STAGES, POOLS,
+                                               LIST_BYTES),
               "the host's formula");
 
 // ---- S ----------------------------------------------------------------------
@@ -160,7 +164,7 @@ __device__ __forceinline__ int row_at(const Place &b, int mt, int half)
 struct Reduction {
     RowSums sums[MT];
     float logits[MT][2];
-    TopK best[MT];
+    RowTopK<4 * SLOTS, FASC_REDUCER_LENGTH(SLOTS), true> best[MT];
 };
 
 // Rows [t.row0, t.row0 + rows) past all their columns.
@@ -313,7 +317,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 #pragma unroll
         for (int mt = 0; mt < MT; mt++) {
             red.sums[mt].start();
-            red.best[mt].start(b.lane);
+            if (REDUCE & FASC_REDUCE_TOPK) {
+                red.best[mt].start(b.rows + LISTS_AT + (b.warp * MT + mt) * LIST_BYTES, b.lane);
+            }
             red.logits[mt][0] = red.logits[mt][1] = 0.0f;
         }
         walk(p, b, t, part, red, pooled);
@@ -328,7 +334,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
             red.sums[mt].finish(p, t, row, b.lane);
         }
         if (REDUCE & FASC_REDUCE_TOPK) {
-            red.best[mt].finish(p, t, row, MASK ? 1.0f : fabs_f32(p.scale), b.lane);
+            red.best[mt].finish(p.topk, t.batch, t.head, row, p.row_end,
+                                MASK ? 1.0f : fabs_f32(p.scale), b.lane);
         }
         if (REDUCE & FASC_REDUCE_LOGITS) {
 #pragma unroll

@@ -21,7 +21,7 @@
 //
 // Shared memory, from a multiple of 1024 on: X [BUFFERS][panels][64 CONSUMERS]
 // | Y [STAGES][panels][BLOCK_N] | offsets [STAGES][BLOCK_N] | room of pooled maps | barriers | item
-// numbers. Panels as in flash_sm90.cu.
+// numbers | lists of top-k. Panels as in flash_sm90.cu.
 //
 // Ideas: the key-stationary order is that of FlashAttention's backward (Dao et al., 2022).
 //
@@ -33,20 +33,21 @@
 #include "reducer_pool.cuh"
 #include "reducer_sm90_params.h"
 #include "reducer_sums.cuh"
-#include "reducer_topk.cuh"
 #include "sm80_mma.cuh"
 #include "sm90_mbarrier.cuh"
 #include "sm90_tma.cuh"
 #include "sm90_wgmma.cuh"
+#include "topk_records.cuh"
 
 constexpr int ROWS = 64 * CONSUMERS;
 constexpr int CONSUMER_WARPS = 4 * CONSUMERS;
 constexpr int THREADS = 128 * (CONSUMERS + 1);
-// What setmaxnreg makes of the registers at launch.
+// What setmaxnreg makes of the registers at launch; with one consumer warpgroup nothing is gained.
 constexpr int PRODUCER_REGISTERS = CONSUMERS == 2 ? 40 : 32;
 constexpr int CONSUMER_REGISTERS = CONSUMERS == 2 ? 232 : CONSUMERS == 3 ? 160 : 112;
 constexpr int PANELS = (HEAD_DIM + 63) / 64;
 constexpr int STEPS = HEAD_DIM / 16;
+constexpr bool TOPK = (REDUCE & FASC_REDUCE_TOPK) != 0;
 constexpr bool SUMS = (REDUCE & (FASC_REDUCE_SUM | FASC_REDUCE_MAX)) != 0;
 
 constexpr int ROW_BYTES = PANELS * ROWS * 128;
@@ -58,12 +59,14 @@ constexpr int ROOM_AT = OFFSETS_AT + STAGES * OFFSET_BYTES;
 constexpr int ROOM_BYTES = 64 * (BLOCK_N / 64); // of a warpgroup
 constexpr int BARRIERS_AT = ROOM_AT + CONSUMERS * ROOM_BYTES;
 constexpr int ITEMS_AT = BARRIERS_AT + 16 * (BUFFERS + STAGES);
-constexpr int SMEM_BYTES = ITEMS_AT + 16;
+constexpr int LISTS_AT = ITEMS_AT + 16; // each warp's
+constexpr int LIST_BYTES = FASC_REDUCER_LISTS(REDUCE & FASC_REDUCE_TOPK, SLOTS);
+constexpr int SMEM_BYTES = LISTS_AT + CONSUMER_WARPS * LIST_BYTES;
 
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256 && BLOCK_N % 64 == 0, "tile shape");
 static_assert(SMEM_BYTES <= 232448 && BUFFERS <= 4, "shared memory");
-static_assert(SMEM_BYTES ==
-                  FASC_REDUCER_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS, BUFFERS),
+static_assert(SMEM_BYTES == FASC_REDUCER_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS,
+                                                         BUFFERS, LIST_BYTES),
               "the host's formula");
 
 struct Pipes {
@@ -86,6 +89,12 @@ struct Pipes {
         return at + 16 * (BUFFERS + stage) + 8;
     }
 };
+
+// Tiles of an item that are looked at before all are passed: see RecordTopK.
+__device__ __forceinline__ int looks_of(const Item &t)
+{
+    return TOPK ? FASC_TOPK_LOOKS(4 * SLOTS, t.end - t.begin) : 0;
+}
 
 // ---- the producer -----------------------------------------------------------
 
@@ -133,7 +142,8 @@ __device__ __forceinline__ void produce(const fasc_reducer_sm90_params &params, 
         for (int repeat = 0; repeat < p.column_repeat; repeat++) {
             const int head = first_column_head(p, t) + repeat;
             const float *offset = p.offset + (t.batch * p.column_heads + head) * p.offset_pitch;
-            for (int j = t.begin; j < t.end; j++) {
+            int j = t.begin;
+            for (int step = -looks_of(t); step < t.end - t.begin; step++) {
                 mbarrier_wait(pipes.columns_empty(columns.index), columns.parity,
                               FASC_BARRIER_COLUMNS_EMPTY, params.watchdog);
                 const uint32_t full = pipes.columns_full(columns.index);
@@ -149,6 +159,7 @@ __device__ __forceinline__ void produce(const fasc_reducer_sm90_params &params, 
                               offset + j * BLOCK_N, OFFSET_BYTES, full);
                 }
                 columns.advance();
+                j = j + 1 == t.end ? t.begin : j + 1;
             }
         }
     }
@@ -184,7 +195,7 @@ struct Consumer {
     int warp, lane;
     float c; // of logits in base 2
     RowSums sums;
-    TopK best;
+    RecordTopK<4 * SLOTS, FASC_REDUCER_LENGTH(SLOTS)> best;
     PooledRow<BLOCK_N / 2> pooled;
 
     __device__ __forceinline__ void load_rows(uint32_t (&a)[STEPS][4])
@@ -235,14 +246,13 @@ struct Consumer {
         }
     }
 
-    __device__ __forceinline__ void reduce(const Item &t, int j, float (&s)[BLOCK_N / 2])
+    __device__ __forceinline__ void reduce(const Item &t, int j, int step, float (&s)[BLOCK_N / 2])
     {
         const int row = t.row0 + warp * 16 + (lane >> 2);
-        const int column = j * BLOCK_N + 2 * (lane & 3);
         const bool cut = is_cut<BLOCK_N>(t, j);
         Visible visible = {};
         if (cut) {
-            visible = visible_columns(p, row, column);
+            visible = visible_columns(p, row, j * BLOCK_N + 2 * (lane & 3));
         }
         if (SUMS) {
             const uint32_t offsets =
@@ -270,7 +280,12 @@ struct Consumer {
             if (cut) {
                 softmax_mask(s, visible);
             }
-            best.add(s, column, lane);
+            float top[2];
+            if (step < looks_of(t)) {
+                best.look(s, top);
+            } else {
+                best.add(s, j, step < t.end - t.begin, top);
+            }
         }
     }
 
@@ -280,7 +295,9 @@ struct Consumer {
             sums.start();
         }
         if (REDUCE & FASC_REDUCE_TOPK) {
-            best.start(lane);
+            const int number = blockIdx.x * CONSUMER_WARPS + warp;
+            best.start(smem + LISTS_AT + warp * LIST_BYTES,
+                       p.topk.room + (int64_t)number * FASC_TOPK_ROOM(4 * SLOTS), lane);
         }
         if (REDUCE & FASC_REDUCE_POOL) {
             const int row0 = t.row0 + warp / 4 * 64, thread = warp % 4 * 32 + lane;
@@ -302,7 +319,7 @@ struct Consumer {
             sums.finish(p, t, row, lane);
         }
         if (REDUCE & FASC_REDUCE_TOPK) {
-            best.finish(p, t, row, fabs_f32(p.scale), lane);
+            best.finish(p.topk, t.batch, t.head, row, p.row_end, fabs_f32(p.scale), lane);
         }
     }
 
@@ -311,7 +328,7 @@ struct Consumer {
         uint32_t a[STEPS][4];
         load_rows(a);
         start(t);
-        const int steps = (t.end - t.begin) * p.column_repeat;
+        const int steps = (t.end - t.begin) * p.column_repeat + looks_of(t);
         int j = t.begin;
         if (OVERLAP && steps > 0) {
             float s[BLOCK_N / 2], next[BLOCK_N / 2];
@@ -325,7 +342,7 @@ struct Consumer {
                 ahead.advance();
                 wait_columns(ahead);
                 issue(next, a, ahead);
-                reduce(t, j, s);
+                reduce(t, j, step - 1, s);
                 release_columns();
                 wgmma_wait<0>();
                 hold_registers(next);
@@ -336,18 +353,21 @@ struct Consumer {
                 columns = ahead;
                 j = j + 1 == t.end ? t.begin : j + 1;
             }
-            reduce(t, j, s);
+            reduce(t, j, steps - 1, s);
             release_columns();
             columns.advance();
         }
 #pragma unroll 1
         for (int step = OVERLAP ? steps : 0; step < steps; step++) {
             float s[BLOCK_N / 2];
+            if (TOPK) {
+                best.template make_room<BLOCK_N / 2>(lane);
+            }
             wait_columns(columns);
             issue(s, a, columns);
             wgmma_wait<0>();
             hold_registers(s);
-            reduce(t, j, s);
+            reduce(t, j, step, s);
             release_columns();
             columns.advance();
             j = j + 1 == t.end ? t.begin : j + 1;
@@ -409,12 +429,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     }
     __syncthreads();
     if (warp < 4) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(PRODUCER_REGISTERS));
+        if (CONSUMERS > 1) {
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(PRODUCER_REGISTERS));
+        }
         if (warp == 0 && lane == 0) {
             produce(params, smem, pipes);
         }
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(CONSUMER_REGISTERS));
+        if (CONSUMERS > 1) {
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(CONSUMER_REGISTERS));
+        }
         consume(params, smem, pipes, warp - 4, lane);
     }
 }

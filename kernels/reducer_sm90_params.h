@@ -15,11 +15,11 @@ typedef struct fasc_reducer_sm90_params {
 } fasc_reducer_sm90_params;
 
 /* Shared memory of a block: the buffers of rows, the stages of columns with their offsets, what
- * pooled maps meet in, barriers and item numbers. */
-#define FASC_REDUCER_SM90_SMEM_BYTES(head_dim, block_n, stages, consumers, buffers)                \
+ * pooled maps meet in, barriers and item numbers, each warp's lists of top-k. */
+#define FASC_REDUCER_SM90_SMEM_BYTES(head_dim, block_n, stages, consumers, buffers, lists)         \
     (FASC_SM90_PANELS(head_dim) * 128 * (64 * (consumers) * (buffers) + (block_n) * (stages)) +    \
      4 * (block_n) * (stages) + 64 * (consumers) * ((block_n) / 64) +                              \
-     16 * ((buffers) + (stages)) + 16)
+     16 * ((buffers) + (stages)) + 16 + 4 * (consumers) * (lists))
 
 #define FASC_BARRIER_ROWS_FULL     8
 #define FASC_BARRIER_ROWS_EMPTY    9

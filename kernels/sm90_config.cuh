@@ -5,8 +5,10 @@
 #include "flash_common.cuh"
 #include "sm90_params.h"
 #include "sm90_stmatrix.cuh"
+#include "topk_params.h"
 
-static_assert(!(STATISTICS || DROPOUT) || SCORES == FASC_SCORES_NONE, "a launch of their own");
+static_assert(!(STATISTICS || DROPOUT || TOPK) || SCORES == FASC_SCORES_NONE,
+              "a launch of their own");
 
 constexpr int BLOCK_M = 64 * CONSUMERS;
 constexpr int THREADS = 128 * (CONSUMERS + 1);
@@ -55,8 +57,10 @@ constexpr int STAGE_BYTES =
     FASC_SM90_STAGE_BYTES(HEAD_DIM, BLOCK_N, CONSUMERS, SCORES, SCORES_F32, SCORE_STORE, WANT_OUT);
 constexpr int BARRIERS_AT = STAGE_AT + CONSUMER_WARPS * STAGE_BYTES;
 constexpr int TILE_AT = BARRIERS_AT + 8 * (2 + 4 * STAGES);
-constexpr int PLACES_AT = TILE_AT + 16; // see TilePlaces
-constexpr int SMEM_BYTES = PLACES_AT + (CLASSES ? 32 * CONSUMER_WARPS : 0);
+constexpr int PLACES_AT = TILE_AT + 16;                                   // see TilePlaces
+constexpr int LISTS_AT = PLACES_AT + (CLASSES ? 32 * CONSUMER_WARPS : 0); // each warp's, of top-k
+constexpr int LIST_BYTES = TOPK ? FASC_TOPK_BYTES(FASC_TOPK_FEW_LENGTH) : 0;
+constexpr int SMEM_BYTES = LISTS_AT + CONSUMER_WARPS * LIST_BYTES;
 
 static_assert(HEAD_DIM % 8 == 0 && HEAD_DIM <= 256 && BLOCK_N % 16 == 0, "tile shape");
 static_assert(!STORES || BLOCK_N % SCORE_COLUMNS == 0, "scores leave in whole panels");
@@ -64,5 +68,6 @@ static_assert(BATCH % BOX == 0, "a batch is some boxes");
 static_assert(!SCORES_F32 || SCORE_STORE == FASC_SCORE_STORE_TMA, "f32 rows at any address");
 static_assert(SMEM_BYTES <= 232448, "shared memory");
 static_assert(SMEM_BYTES == FASC_SM90_SMEM_BYTES(HEAD_DIM, BLOCK_N, STAGES, CONSUMERS, SCORES,
-                                                 SCORES_F32, SCORE_STORE, WANT_OUT),
+                                                 SCORES_F32, SCORE_STORE, WANT_OUT) +
+                                CONSUMER_WARPS * LIST_BYTES,
               "the host's formula");

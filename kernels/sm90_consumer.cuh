@@ -10,6 +10,7 @@
 #include "sm90_stores.cuh"
 #include "sm90_wgmma.cuh"
 #include "softmax.cuh"
+#include "topk_records.cuh"
 
 // Taking turns to issue products: warpgroup `group` waits for its turn, then hands it on. The first
 // turn of all is warpgroup 0's (see consume). Where the overlap's products are long (head_dim >
@@ -39,10 +40,12 @@ struct Consumer {
     CountingRing<STAGES> k, v;
     ScoreStore scores;
     RowStatistics statistics;
+    RecordTopK<FASC_TOPK_FEW, FASC_TOPK_FEW_LENGTH> best;
     int group, lane, row0; // warpgroup; first row of the warp within the tile
     uint64_t q_descriptor, k_descriptor, v_descriptor;
     float scale, c; // of logits, without its sign; of logits in base 2
     bool negate;
+    uint32_t lists; // the warp's, of top-k
 
     // ---- products ----
 
@@ -175,6 +178,19 @@ struct Consumer {
         }
     }
 
+    __device__ __forceinline__ void add_row_sum(const Tile &t, int j, const float (&s)[S_REGISTERS])
+    {
+        const int begin = f.statistics.key_begin, end = f.statistics.key_end;
+        if (!f.statistics.row_sum) {
+            return;
+        }
+        if (is_full(t, j) && j * BLOCK_N >= begin && (j + 1) * BLOCK_N <= end) {
+            statistics_sum<true>(statistics, s, Visible{});
+        } else {
+            statistics_sum<false>(statistics, s, visible(t, j, begin, end));
+        }
+    }
+
     // The online softmax with the statistics of rows.
     __device__ __forceinline__ void softmax_and_statistics(const Tile &t, int j,
                                                            float (&s)[S_REGISTERS], RowState &r,
@@ -192,6 +208,43 @@ struct Consumer {
         statistics_exponentials(statistics, s, r, factor, distance, c);
     }
 
+    // The online softmax, and the row's largest scores.
+    __device__ __forceinline__ void softmax_and_topk(const Tile &t, int j, float (&s)[S_REGISTERS],
+                                                     RowState &r, float (&factor)[2])
+    {
+        float top[2];
+        if (t.end - 1 - j < looks_of(t)) {
+            best.look(s, top);
+        } else {
+            best.add(s, j, true, top);
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            softmax_rise(r, factor, half, fmaxf_nan(r.max[half], top[half]), c);
+        }
+        softmax_exponentials(s, r, factor, c, nothing());
+    }
+
+    // The tiles that top-k has only looked at.
+    __device__ __forceinline__ void walk_looked_at(const Tile &t)
+    {
+#pragma unroll 1
+        for (int look = 0; look < looks_of(t); look++) {
+            const int j = t.end - 1 - look;
+            float s[S_REGISTERS], top[2];
+            best.make_room<S_REGISTERS>(lane);
+            product_qk(s);
+            if (negate) {
+                softmax_negate(s);
+            }
+            if (scale == 0.0f) {
+                softmax_zero(s);
+            }
+            mask(t, j, s, -INFINITY_F32);
+            best.add(s, j, false, top);
+        }
+    }
+
     // Stores, masks, and turns S into 2^(s c - max c); what came before is worth `factor` of what
     // it was.
     __device__ __forceinline__ void softmax(const Tile &t, int j, float (&s)[S_REGISTERS],
@@ -203,12 +256,11 @@ struct Consumer {
         if (SCORES == FASC_SCORES_LOGITS) {
             scores.store(t, j, s, scale);
         }
-        if ((SCORES == FASC_SCORES_MASKED || STATISTICS) && scale == 0.0f) {
+        if ((SCORES == FASC_SCORES_MASKED || STATISTICS || TOPK) && scale == 0.0f) {
             softmax_zero(s); // the logits are zeros, and a hidden -inf must not be multiplied by 0
         }
         if (STATISTICS) {
-            statistics_sum(statistics, s,
-                           visible(t, j, f.statistics.key_begin, f.statistics.key_end));
+            add_row_sum(t, j, s);
         }
         mask(t, j, s, -INFINITY_F32);
         if (SCORES == FASC_SCORES_MASKED) {
@@ -216,6 +268,8 @@ struct Consumer {
         }
         if (STATISTICS) {
             softmax_and_statistics(t, j, s, r, factor);
+        } else if (TOPK) {
+            softmax_and_topk(t, j, s, r, factor);
         } else if (WANT_OUT || WANT_STATS || SCORES == FASC_SCORES_PROBS) {
             softmax_update_max(r, factor, s, c);
             softmax_exponentials(s, r, factor, c, nothing());
@@ -379,6 +433,9 @@ struct Consumer {
             if (SCORES != FASC_SCORES_PROBS) {
                 softmax_rescale(o, factor);
             }
+            if (TOPK) {
+                best.make_room<S_REGISTERS>(lane);
+            }
         }
         if (last_use) {
             release_q();
@@ -417,6 +474,9 @@ struct Consumer {
             pack_weights(t, j, s, pairs);
             if (SCORES != FASC_SCORES_PROBS) {
                 softmax_rescale(o, factor);
+            }
+            if (TOPK) {
+                best.make_room<S_REGISTERS>(lane);
             }
             wait_v();
             turn_wait(group);
@@ -508,6 +568,13 @@ struct Consumer {
         RowState r;
         softmax_start(r);
         statistics_start(statistics);
+        if (TOPK) {
+            const int warp = row0 / 16;
+            best.start(lists,
+                       p.topk.room +
+                           (blockIdx.x * CONSUMER_WARPS + warp) * FASC_TOPK_ROOM(FASC_TOPK_FEW),
+                       lane);
+        }
         float o[O_REGISTERS], log2_sum[2];
 #pragma unroll
         for (int i = 0; i < O_REGISTERS; i++) {
@@ -528,15 +595,16 @@ struct Consumer {
             }
         } else if (any) {
             if (SCHEDULE == FASC_SCHEDULE_OVERLAP) {
-                walk_overlap(t, r, log2_sum, o, !logits_below);
+                walk_overlap(t, r, log2_sum, o, !logits_below && !TOPK);
             } else {
-                walk_pingpong(t, r, log2_sum, o, !logits_below);
+                walk_pingpong(t, r, log2_sum, o, !logits_below && !TOPK);
             }
+            walk_looked_at(t);
         }
         if (SCORES == FASC_SCORES_LOGITS) {
             walk_logits(t, first_key_tile(t), t.begin);
         }
-        if (!WANT_OUT || !any || logits_below) {
+        if (!WANT_OUT || !any || logits_below || TOPK) {
             release_q();
         }
         if (WANT_OUT && SCORES != FASC_SCORES_PROBS) {
@@ -555,6 +623,9 @@ struct Consumer {
         if (STATISTICS) {
             store_row_statistics(f.statistics, t, t.row0 + row0, f.seqlen_q, r, statistics, scale,
                                  lane);
+        }
+        if (TOPK) {
+            best.finish(p.topk, t.batch, t.head, row_of(t), f.seqlen_q, scale, lane);
         }
         if (WANT_OUT) {
             finish_out(t, o, r, log2_sum);
@@ -575,6 +646,7 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
                          CountingRing<STAGES>(0),
                          {p, smem + STAGE_AT + warp * STAGE_BYTES, 0, warp * 16, lane, 0},
                          {},
+                         {},
                          group,
                          lane,
                          warp * 16,
@@ -583,7 +655,8 @@ __device__ __forceinline__ void consume(const fasc_flash_sm90_params &p, uint32_
                          wgmma_descriptor(smem + V_AT, BLOCK_N * 128),
                          fabs_f32(scale),
                          softmax_scale_log2(scale),
-                         scale < 0.0f};
+                         scale < 0.0f,
+                         smem + LISTS_AT + warp * LIST_BYTES};
     if (group == CONSUMERS - 1) {
         turn_pass(group); // the first turn is warpgroup 0's
     }

@@ -5,6 +5,7 @@
 #define FASC_SM90_PARAMS_H
 
 #include "flash_params.h"
+#include "topk_params.h"
 
 /* CUtensorMap, by size and alignment. */
 typedef struct fasc_tensor_map {
@@ -40,6 +41,7 @@ typedef struct fasc_flash_sm90_params {
     uint32_t *watchdog;    /* four words that the host can read, or NULL; see sm90_mbarrier.cuh */
     int32_t pieces;        /* that a tile's keys are cut into: 1 but for logits alone */
     uint32_t nothing;      /* 0: see wait_for in softmax.cuh */
+    fasc_topk_params topk; /* with TOPK */
 } fasc_flash_sm90_params;
 
 /* With SCORE_STORE_CLASSES. */
@@ -56,6 +58,11 @@ typedef struct fasc_flash_sm90_classes_params {
 /* How products and softmax take turns (SCHEDULE). */
 #define FASC_SCHEDULE_PINGPONG 0 /* one warpgroup's softmax runs under another's products */
 #define FASC_SCHEDULE_OVERLAP  1 /* and a warpgroup's own softmax under its second product */
+
+/* Statistics of rows beyond LSE and maximum (STATISTICS). */
+#define FASC_STATISTICS_NONE 0
+#define FASC_STATISTICS_SUMS 1 /* entropy and row_sum */
+#define FASC_STATISTICS_ALL  2 /* and mean_distance and row_argmax */
 
 /* What the band cuts (MASK). */
 #define FASC_MASK_NONE 0 /* only keys past the end */

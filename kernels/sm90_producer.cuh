@@ -77,6 +77,9 @@ struct Producer {
         if (WANT_OUT && v_tile >= 0) {
             load_v(t, head_k, v_tile);
         }
+        for (int look = 0; look < looks_of(t); look++) {
+            load_k(t, head_k, t.end - 1 - look);
+        }
     }
 };
 

@@ -21,6 +21,9 @@ struct RowStatistics {
 
 constexpr int NO_KEY = 0x7fffffff;
 
+// What STATISTICS asks for: sums of a row alone, entropy and row_sum, or all four.
+constexpr bool PLACES = STATISTICS == FASC_STATISTICS_ALL;
+
 __device__ __forceinline__ void statistics_start(RowStatistics &x)
 {
 #pragma unroll
@@ -31,19 +34,20 @@ __device__ __forceinline__ void statistics_start(RowStatistics &x)
     }
 }
 
-// Adds the scores, not masked yet, of the columns that `counted` names.
-template <int N>
+// Adds the scores, not masked yet, of the columns that `counted` names. ALL: it names them all.
+template <bool ALL, int N>
 __device__ __forceinline__ void statistics_sum(RowStatistics &x, const float (&s)[N],
                                                const Visible &counted)
 {
-    float tile[2] = {0.0f, 0.0f}; // short sums round less than one long one
+    float part[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // short sums round less than one long one
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const int column = 8 * (i >> 2) + (i & 1), half = (i >> 1) & 1;
-        tile[half] += column >= counted.first[half] && column <= counted.last[half] ? s[i] : 0.0f;
+        const bool counts = column >= counted.first[half] && column <= counted.last[half];
+        part[i & 3] += ALL || counts ? s[i] : 0.0f;
     }
-    x.sum[0] += tile[0];
-    x.sum[1] += tile[1];
+    x.sum[0] += part[0] + part[1];
+    x.sum[1] += part[2] + part[3];
 }
 
 // After the maximum took the tile's scores, before sums are scaled: `was` is the maximum before,
@@ -59,6 +63,9 @@ __device__ __forceinline__ void statistics_rise(RowStatistics &x, const float (&
         const float e = __fmul_rn(was[half], c) - softmax_offset(r.max[half], c);
         x.entropy[half] =
             factor[half] == 0.0f ? 0.0f : factor[half] * fma_f32(e, r.sum[half], x.entropy[half]);
+        if (!PLACES) {
+            continue;
+        }
         x.distance[half] *= factor[half];
         int at = NO_KEY;
 #pragma unroll
@@ -92,8 +99,10 @@ __device__ __forceinline__ void statistics_exponentials(RowStatistics &x, float 
         s[i] = exp2_approx(e);
         r.sum[half] += s[i];
         x.entropy[half] = fma_f32(s[i], max(e, -1000.0f), x.entropy[half]); // not 0 * -inf
-        x.distance[half] =
-            fma_f32(s[i], distance[half] - (float)(8 * (i >> 2) + (i & 1)), x.distance[half]);
+        if (PLACES) {
+            x.distance[half] =
+                fma_f32(s[i], distance[half] - (float)(8 * (i >> 2) + (i & 1)), x.distance[half]);
+        }
     }
 }
 

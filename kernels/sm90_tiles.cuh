@@ -189,6 +189,12 @@ struct TilePlaces {
     }
 };
 
+// The last key tiles, which top-k looks at first and passes again at the end: see RecordTopK.
+__device__ __forceinline__ int looks_of(const Tile &t)
+{
+    return TOPK ? FASC_TOPK_LOOKS(FASC_TOPK_FEW, t.end - t.begin) : 0;
+}
+
 // The key tiles that have work: `logits` is stored where no row looks, too.
 __device__ __forceinline__ int first_key_tile(const Tile &t)
 {

@@ -71,6 +71,15 @@ __device__ __forceinline__ float softmax_offset(float max, float c)
     return max == -INFINITY_F32 ? 0.0f : __fmul_rn(max, c);
 }
 
+// Takes `top`, which is no less than the maximum, for the maximum of this lane's columns of a half.
+__device__ __forceinline__ void softmax_rise(RowState &r, float (&factor)[2], int half, float top,
+                                             float c)
+{
+    const float max = quad_max(top);
+    factor[half] = exp2_approx(__fmul_rn(r.max[half], c) - softmax_offset(max, c));
+    r.max[half] = max;
+}
+
 // Takes N / 2 columns a row into the maximum; factor = what sums and outputs so far are worth under
 // it.
 template <int N>
@@ -86,9 +95,7 @@ __device__ __forceinline__ void softmax_update_max(RowState &r, float (&factor)[
             even = fmaxf_nan(even, s[i]);
             odd = fmaxf_nan(odd, s[i + 1]);
         }
-        float max = quad_max(fmaxf_nan(even, odd));
-        factor[half] = exp2_approx(__fmul_rn(r.max[half], c) - softmax_offset(max, c));
-        r.max[half] = max;
+        softmax_rise(r, factor, half, fmaxf_nan(even, odd), c);
     }
 }
 

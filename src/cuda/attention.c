@@ -36,6 +36,12 @@ bool fasc_cuda_kernel(fasc_device *device, int32_t i, fasc_kernel_info *info)
     return true;
 }
 
+/* What a kernel computes of a problem by itself. */
+static uint32_t outputs_of(const fasc_cuda_attention *kernel, const fasc_problem *problem)
+{
+    return kernel->outputs | (kernel->fuses ? kernel->fuses(problem) : 0);
+}
+
 /* ---- choosing ------------------------------------------------------------ */
 
 static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_config *config,
@@ -63,7 +69,7 @@ static bool settings_known(const fasc_cuda_attention *kernel, const fasc_kernel_
 static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
                 const fasc_problem *problem, char *why, size_t room)
 {
-    uint32_t served = kernel->outputs;
+    uint32_t served = outputs_of(kernel, problem);
     if (fasc_problem_has_f64(problem)) {
         snprintf(why, room, "computes in float32 and serves no f64");
         return false;
@@ -83,7 +89,7 @@ static bool can(const fasc_cuda_attention *kernel, const fasc_cuda_device *d,
         return false;
     }
     fasc_cuda_shares shares;
-    fasc_reducers_share(d, problem, kernel->outputs, arch_of(kernel, d), &shares);
+    fasc_reducers_share(d, problem, outputs_of(kernel, problem), arch_of(kernel, d), &shares);
     return !kernel->can || kernel->can(d, &shares.forward, why, room);
 }
 
@@ -110,7 +116,7 @@ static bool is_preferred(const fasc_cuda_attention *kernel, const fasc_cuda_devi
         return false;
     }
     fasc_cuda_shares shares;
-    fasc_reducers_share(d, problem, kernel->outputs, arch_of(kernel, d), &shares);
+    fasc_reducers_share(d, problem, outputs_of(kernel, problem), arch_of(kernel, d), &shares);
     return kernel->prefers(d, &shares.forward);
 }
 
@@ -175,7 +181,7 @@ fasc_status fasc_cuda_plan(fasc_device *device, const fasc_problem *problem,
                                           : "the fastest here: ",
              *refused || problem->args->kernel.name ? "" : kernel->summary);
     fasc_cuda_shares shares;
-    fasc_reducers_share(d, problem, kernel->outputs, plan->arch, &shares);
+    fasc_reducers_share(d, problem, outputs_of(kernel, problem), plan->arch, &shares);
     fasc_status status = shares.forward.wanted ? kernel->plan(d, &shares.forward, plan) : FASC_OK;
     size_t passes = fasc_reducers_workspace(d, &shares);
     if (passes > 0) {
@@ -237,7 +243,8 @@ static fasc_status take_workspace(fasc_cuda_device *d, const fasc_problem *probl
 static fasc_status run_all(const fasc_cuda_attention *kernel, const fasc_cuda_call *call)
 {
     fasc_cuda_shares shares;
-    fasc_reducers_share(call->d, call->problem, kernel->outputs, call->plan->arch, &shares);
+    fasc_reducers_share(call->d, call->problem, outputs_of(kernel, call->problem), call->plan->arch,
+                        &shares);
     size_t passes = fasc_reducers_workspace(call->d, &shares);
     size_t before =
         passes == 0 ? 0 : (size_t)call->plan->workspace_bytes - FASC_CUDA_ALIGN - passes;
@@ -302,7 +309,7 @@ fasc_status fasc_cuda_inspect(fasc_device *device, const fasc_problem *problem,
     const fasc_cuda_attention *kernel = planned(d, plan);
     fasc_cuda_stage stage;
     fasc_cuda_shares shares;
-    fasc_reducers_share(d, problem, kernel->outputs, plan->arch, &shares);
+    fasc_reducers_share(d, problem, outputs_of(kernel, problem), plan->arch, &shares);
     *count = 0;
     while (stage_at(kernel, d, &shares, plan, *count, &stage)) {
         ++*count;

@@ -33,8 +33,9 @@ typedef struct fasc_cuda_stage {
 typedef struct fasc_cuda_attention {
     const char *name, *arch; /* arch NULL: compiled for whatever the device is */
     const char *summary, *supports;
-    bool block_m, block_n, stages, warps, splits; /* settings of fasc_kernel_config it knows */
-    uint32_t outputs;                             /* FASC_WANT of each that it computes */
+    bool block_m, block_n, stages, warps, splits;   /* settings of fasc_kernel_config it knows */
+    uint32_t outputs;                               /* FASC_WANT of each that it computes */
+    uint32_t (*fuses)(const fasc_problem *problem); /* and of more with this problem; NULL = none */
     bool passes; /* what it leaves of the outputs, reducers make: see reducers.h */
     bool dropout;
     /* Whether the problem is one that it serves better than those before it; NULL = none. Asked

@@ -60,6 +60,7 @@ static const struct {
 
     {"kernels/statistics.cu", "", NULL},
     {"kernels/reducer_offsets.cu", "", NULL},
+    {"kernels/diagonals_join.cu", "", NULL},
     {"kernels/linear.cu", "FASC_BF16=0", NULL},
     {"kernels/linear.cu", "FASC_BF16=1", NULL},
 };

@@ -1,4 +1,4 @@
-/* diagonals.h - sums along the diagonals of the scores: launches of kernels/diagonals.cu. */
+/* diagonals.h - sums along the diagonals of the scores: launches of kernels/diagonals*.cu. */
 #ifndef FASC_CUDA_DIAGONALS_H
 #define FASC_CUDA_DIAGONALS_H
 
@@ -21,12 +21,15 @@ fasc_status fasc_diagonals_run(fasc_cuda_device *d, const fasc_cuda_shares *shar
 
 enum { FASC_DIAGONALS_LAUNCHES = 2 };
 
+/* Whether the walks are Hopper's. */
+bool fasc_diagonals_is_hopper(const fasc_cuda_shares *shares);
+
 /* Launch `index` of a sum. */
 void fasc_diagonals_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shares, bool probs,
                            int32_t index, fasc_cuda_stage *stage);
 
 /* The configurations that ship; i from 0 to below the count. */
-enum { FASC_DIAGONALS_CONFIGS = 24 };
+enum { FASC_DIAGONALS_CONFIGS = 36 };
 void fasc_diagonals_config_at(int32_t i, fasc_cuda_config *config);
 
 #endif

@@ -203,6 +203,21 @@ fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_f
     return p;
 }
 
+fasc_topk_params fasc_topk_params_of(const fasc_problem *problem)
+{
+    const fasc_attention_args *args = problem->args;
+    const fasc_tensor *to[] = {args->topk_values, args->topk_indices};
+    fasc_topk_params p = {.values = to[0] ? (float *)(void *)to[0]->data : NULL,
+                          .indices = to[1] ? (int32_t *)(void *)to[1]->data : NULL,
+                          .k = (int32_t)problem->topk};
+    for (int i = 0; i < 2; i++) {
+        if (to[i]) {
+            fasc_cuda_strides(to[i], 4, p.stride[i]);
+        }
+    }
+    return p;
+}
+
 int32_t fasc_flash_section(const fasc_cuda_device *d, const fasc_problem *problem)
 {
     int64_t of_head = problem->seqlen_k * problem->head_dim * 2 * 2;

@@ -6,6 +6,7 @@
 #include "cuda/attention.h"
 
 #include "flash_params.h"
+#include "topk_params.h"
 
 /* Whether flash can serve the problem on any architecture; if not, `why` says so. */
 bool fasc_flash_can(const fasc_problem *problem, char *why, size_t room);
@@ -51,6 +52,9 @@ fasc_status fasc_flash_prepare(const fasc_cuda_call *call, fasc_flash_inputs *in
 /* The parameters of one pass; `section` is left to the caller. */
 fasc_flash_params fasc_flash_params_of(const fasc_problem *problem, const fasc_flash_inputs *inputs,
                                        const fasc_flash_pass *pass);
+
+/* Where the largest scores of each row go. */
+fasc_topk_params fasc_topk_params_of(const fasc_problem *problem);
 
 /* Query heads whose keys and values fit in half of the L2 cache together; at least one group. */
 int32_t fasc_flash_section(const fasc_cuda_device *d, const fasc_problem *problem);

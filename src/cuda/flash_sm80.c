@@ -344,7 +344,8 @@ const fasc_cuda_attention fasc_cuda_flash_sm80 = {
     .arch = "sm_80",
     .summary = "tiled online softmax on mma.sync, scores stored in the same pass",
     .supports = "f16, bf16; head_dim a multiple of 8 up to 256; any strides and mask (what it "
-                "adds counts as -2e38 at least); every output; dropout; keys in splits",
+                "adds counts as -2e38 at least); every output: columns, "
+                "diagonals, tiles, top-k by passes after it; dropout; keys in splits",
     .block_m = true,
     .block_n = true,
     .stages = true,

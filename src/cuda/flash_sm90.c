@@ -14,36 +14,46 @@
 typedef struct fasc_sm90_variant {
     bool want_out, want_stats; /* LSE and maxima come with O and with probs anyway */
     int32_t scores, mask;      /* FASC_SCORES_..., FASC_MASK_... */
-    bool statistics, dropout;  /* the other statistics of rows; dropout brings them, too */
+    int32_t statistics;        /* FASC_STATISTICS_...: the other statistics of rows */
+    bool dropout;              /* brings all of those */
+    bool topk;                 /* the few largest of each row */
 } fasc_sm90_variant;
 
 /* A launch takes the first that does all it needs. Those with O, most wanted first, then those
  * without. */
 static const fasc_sm90_variant VARIANT[] = {
-    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE, false, false},
-    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, false, false},
-    {true, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, false, false},
-    {true, false, FASC_SCORES_LOGITS, FASC_MASK_BAND, false, false},
-    {true, false, FASC_SCORES_MASKED, FASC_MASK_BAND, false, false},
-    {true, false, FASC_SCORES_PROBS, FASC_MASK_BAND, false, false},
-    {false, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, false, false},
-    {false, true, FASC_SCORES_LOGITS, FASC_MASK_BAND, false, false},
-    {false, true, FASC_SCORES_MASKED, FASC_MASK_BAND, false, false},
-    {false, false, FASC_SCORES_PROBS, FASC_MASK_BAND, false, false},
-    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, false, false},
-    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, true, false},
-    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, true, true},
-    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, true, false},
-    {true, false, FASC_SCORES_PROBS, FASC_MASK_NONE, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE, 0, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, 0, false, false},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, 0, false, false},
+    {true, false, FASC_SCORES_LOGITS, FASC_MASK_BAND, 0, false, false},
+    {true, false, FASC_SCORES_MASKED, FASC_MASK_BAND, 0, false, false},
+    {true, false, FASC_SCORES_PROBS, FASC_MASK_BAND, 0, false, false},
+    {false, false, FASC_SCORES_LOGITS, FASC_MASK_NONE, 0, false, false},
+    {false, true, FASC_SCORES_LOGITS, FASC_MASK_BAND, 0, false, false},
+    {false, true, FASC_SCORES_MASKED, FASC_MASK_BAND, 0, false, false},
+    {false, false, FASC_SCORES_PROBS, FASC_MASK_BAND, 0, false, false},
+    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, 0, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, FASC_STATISTICS_ALL, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, FASC_STATISTICS_ALL, true, false},
+    {false, true, FASC_SCORES_NONE, FASC_MASK_BAND, FASC_STATISTICS_ALL, false, false},
+    {true, false, FASC_SCORES_PROBS, FASC_MASK_NONE, 0, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE, FASC_STATISTICS_SUMS, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, FASC_STATISTICS_SUMS, false, false},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_NONE, 0, false, true},
+    {true, false, FASC_SCORES_NONE, FASC_MASK_BAND, 0, false, true},
 };
 enum { VARIANTS = sizeof VARIANT / sizeof *VARIANT };
 
 /* Sets of variants: bit i is VARIANT[i]. */
-#define ALL        0x3fffu /* but the last: enough for all problems */
+#define ALL        0x3fffu /* but the last five: enough for all problems */
 #define O_UNMASKED 0x1u
 #define O_PLAIN    0x3fu   /* with O, without statistics of rows */
 #define O_LONG     0x400du /* O alone, with logits, with probs: unmasked; with logits: masked */
 #define LOGITS     0x40u   /* logits alone */
+/* O with entropy and row_sum */
+#define O_SUMS_UNMASKED 0x8000u
+#define O_SUMS          0x18000u
+#define O_TOPK          0x60000u /* O and top-k */
 
 /* How scores are stored: the ways that a launch with scores is compiled for. */
 typedef struct fasc_sm90_store {
@@ -74,11 +84,12 @@ typedef struct fasc_sm90_config {
 /* A head_dim takes the rows of the smallest HEAD_DIM that holds it. Costs were measured:
  * results/hopper_log.md. */
 static const fasc_sm90_config CONFIG[] = {
-    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS, ANY_ROWS, 0.82, 0.82, 0.82, 0.92},
-    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
-    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED, 0, 0.95, 1.0, 1.0, 1.0},
+    {64, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_PLAIN | LOGITS | O_SUMS, ANY_ROWS, 0.82, 0.82, 0.82,
+     0.92},
+    {64, 128, 2, 2, FASC_SCHEDULE_PINGPONG, ALL | O_TOPK, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
+    {128, 176, 2, 2, FASC_SCHEDULE_OVERLAP, O_UNMASKED | O_SUMS_UNMASKED, 0, 0.95, 1.0, 1.0, 1.0},
     {128, 128, 2, 3, FASC_SCHEDULE_PINGPONG, O_LONG | LOGITS, LONG_F16, 0.955, 0.85, 0.895, 0.87},
-    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
+    {128, 128, 2, 2, FASC_SCHEDULE_OVERLAP, ALL | O_SUMS | O_TOPK, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
     {256, 64, 2, 2, FASC_SCHEDULE_OVERLAP, ALL, ANY_ROWS, 1.0, 1.0, 1.0, 1.0},
 };
 enum { CONFIG_COUNT = sizeof CONFIG / sizeof *CONFIG };
@@ -106,10 +117,10 @@ static void macros_of(const fasc_sm90_config *c, const fasc_sm90_variant *v,
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_N=%d STAGES=%d CONSUMERS=%d SCHEDULE=%d MASK=%d "
              "SCORES=%d SCORES_F32=%d SCORE_STORE=%d WANT_OUT=%d WANT_STATS=%d STATISTICS=%d "
-             "DROPOUT=%d",
+             "DROPOUT=%d TOPK=%d",
              bf16, c->head_dim, c->block_n, c->stages, c->consumers, c->schedule, v->mask,
              v->scores, store->f32, store->store, v->want_out, v->want_stats, v->statistics,
-             v->dropout);
+             v->dropout, v->topk);
 }
 
 bool fasc_sm90_macros_at(int32_t i, char *macros, size_t room)
@@ -154,6 +165,17 @@ static bool pass_at(const fasc_problem *problem, int32_t index, fasc_flash_pass 
     return more;
 }
 
+/* What a configuration's kernel with all of a row's statistics that the problem asks for computes.
+ */
+static int32_t statistics_of(const fasc_problem *problem, const fasc_sm90_config *c, bool out)
+{
+    const uint32_t more = FASC_WANT(MEAN_DISTANCE) | FASC_WANT(ROW_ARGMAX);
+    const uint32_t sums = problem->banded ? O_SUMS & ~O_SUMS_UNMASKED : O_SUMS;
+    return out && !(problem->wanted & more) && !problem->dropout && c->variants & sums
+               ? FASC_STATISTICS_SUMS
+               : FASC_STATISTICS_ALL;
+}
+
 /* The index of the variant of a configuration that a pass takes; VARIANTS if it has none. */
 static int32_t variant_of(const fasc_problem *problem, const fasc_sm90_config *c,
                           const fasc_flash_pass *pass)
@@ -164,13 +186,15 @@ static int32_t variant_of(const fasc_problem *problem, const fasc_sm90_config *c
         pass->first && !out && (args->lse || args->row_max) && pass->scores != FASC_SCORES_PROBS;
     bool logits_alone = pass->scores == FASC_SCORES_LOGITS && !out && !stats;
     bool band = problem->banded && !logits_alone;
-    bool special = pass->first && is_special(problem), dropout = special && problem->dropout;
+    const bool special = pass->first && is_special(problem), dropout = special && problem->dropout;
+    const int32_t statistics = special ? statistics_of(problem, c, out) : FASC_STATISTICS_NONE;
+    const bool topk = pass->first && problem->wanted & FASC_WANT_TOPK;
     int32_t i = 0;
     while (i < VARIANTS &&
            !(c->variants >> i & 1 && VARIANT[i].want_out == out &&
              VARIANT[i].scores == pass->scores && (!stats || VARIANT[i].want_stats) &&
-             (!band || VARIANT[i].mask == FASC_MASK_BAND) && VARIANT[i].statistics == special &&
-             VARIANT[i].dropout == dropout)) {
+             (!band || VARIANT[i].mask == FASC_MASK_BAND) && VARIANT[i].statistics == statistics &&
+             VARIANT[i].dropout == dropout && VARIANT[i].topk == topk)) {
         i++;
     }
     return i;
@@ -351,6 +375,25 @@ static const fasc_sm90_config *choose(const fasc_cuda_device *d, const fasc_prob
     return best;
 }
 
+/* Top-k of few beside O; with scores or more statistics, the pass after the forward does it. */
+static uint32_t fuses(const fasc_problem *problem)
+{
+    const uint32_t apart =
+        FASC_FLASH_ROW_STATISTICS | FASC_WANT(LOGITS) | FASC_WANT(MASKED) | FASC_WANT(PROBS);
+    if (problem->topk > FASC_TOPK_FEW || !(problem->wanted & FASC_WANT(OUT)) ||
+        problem->wanted & apart || problem->dropout || problem->mask_data) {
+        return 0;
+    }
+    for (int i = 0; i < CONFIG_COUNT; i++) {
+        const fasc_sm90_config *c = &CONFIG[i];
+        if (c->head_dim >= problem->head_dim && c->variants & O_TOPK &&
+            is_asked_for(c, &problem->args->kernel)) {
+            return FASC_WANT_TOPK;
+        }
+    }
+    return 0;
+}
+
 /* Whether the copy engine can read t, in place or after a copy. */
 static bool loads(const fasc_tensor *t)
 {
@@ -441,6 +484,16 @@ static void describe_scores(const fasc_problem *problem, const fasc_sm90_config 
     }
 }
 
+/* Top-k's records follow the counter; bytes of both. */
+static size_t topk_bytes(const fasc_cuda_device *d, const fasc_problem *problem,
+                         const fasc_sm90_config *c)
+{
+    return problem->wanted & FASC_WANT_TOPK
+               ? fasc_cuda_aligned(sizeof(int32_t)) +
+                     (size_t)d->units * 4 * (size_t)c->consumers * FASC_TOPK_ROOM(FASC_TOPK_FEW)
+               : 0;
+}
+
 static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_attention_plan *plan)
 {
     char why[8];
@@ -451,7 +504,8 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
     for (int32_t i = 0; pass_at(problem, i, &pass); i++) {
         counts = counts || counts_tiles(d, problem, c, &pass);
     }
-    workspace += counts ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
+    const size_t topk = topk_bytes(d, problem, c);
+    workspace += topk > 0 ? topk : counts ? fasc_cuda_aligned(sizeof(int32_t)) : 0;
     plan->block_m = block_m_of(c);
     plan->block_n = c->block_n;
     plan->stages = c->stages;
@@ -469,6 +523,10 @@ static fasc_status plan(fasc_cuda_device *d, const fasc_problem *problem, fasc_a
         const size_t used = strlen(plan->config);
         snprintf(plan->config + used, sizeof plan->config - used,
                  "; statistics and dropout in a launch of their own");
+    }
+    if (problem->wanted & FASC_WANT_TOPK) {
+        const size_t used = strlen(plan->config);
+        snprintf(plan->config + used, sizeof plan->config - used, "; top-k on the way");
     }
     return FASC_OK;
 }
@@ -497,7 +555,8 @@ static fasc_cuda_launch launch_of(const fasc_cuda_device *d, const fasc_problem 
         .blocks = tiles < d->units ? tiles : d->units,
         .threads = 128 * (c->consumers + 1),
         .smem = (size_t)FASC_SM90_SMEM_BYTES(c->head_dim, c->block_n, c->stages, c->consumers,
-                                             v->scores, store->f32, store->store, v->want_out)};
+                                             v->scores, store->f32, store->store, v->want_out) +
+                (v->topk ? 4 * (size_t)c->consumers * FASC_TOPK_BYTES(FASC_TOPK_FEW_LENGTH) : 0)};
 }
 
 static bool stage_of(const fasc_cuda_device *d, const fasc_problem *problem,
@@ -572,6 +631,10 @@ static fasc_status run_pass(const fasc_cuda_call *call, const fasc_sm90_config *
     p->tiles = (int32_t)launched_tiles(call->d, problem, c, pass);
     p->whole_tiles = (int32_t)whole_tiles_of(call->d, problem, c, pass);
     fasc_status status = maps_of(problem, c, inputs, pass, &params);
+    if (problem->wanted & FASC_WANT_TOPK) {
+        p->topk = fasc_topk_params_of(problem);
+        p->topk.room = call->workspace + counter_at(problem) + fasc_cuda_aligned(sizeof(int32_t));
+    }
     if (status == FASC_OK && counts_tiles(call->d, problem, c, pass)) {
         p->tile_counter = (int32_t *)(void *)(call->workspace + counter_at(problem));
         status = fasc_cuda_check(call->d,
@@ -600,14 +663,15 @@ const fasc_cuda_attention fasc_cuda_flash_sm90 = {
     .arch = "sm_90a",
     .summary = "Hopper's wgmma and TMA, scores stored behind the next product",
     .supports =
-        "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no "
-        "mask tensor; scores in q's dtype, or in f32 in rows at multiples of 16 bytes; out, lse, "
-        "row_max, entropy, mean_distance, row_sum, row_argmax, logits, masked, probs; dropout",
+        "f16, bf16; head_dim a multiple of 8 up to 256; any strides of q, k, v, out; no mask "
+        "tensor; scores in q's dtype, or f32 in rows at multiples of 16 bytes; every output: "
+        "columns, diagonals, tiles, top-k by passes after it; dropout",
     .block_m = true,
     .block_n = true,
     .stages = true,
     .warps = true,
     .outputs = FASC_WANT_FORWARD | FASC_FLASH_ROW_STATISTICS,
+    .fuses = fuses,
     .dropout = true,
     .passes = true,
     .can = can,

@@ -43,24 +43,24 @@ typedef struct sm90_config {
 } sm90_config;
 
 typedef struct sm80_config {
-    int32_t head_dim, block_m, block_n;
+    int32_t head_dim, block_m, block_n, warps;
 } sm80_config;
 
-enum { SM80_STAGES = 2, SM80_WARPS = 4 };
+enum { SM80_STAGES = 2 };
 
 /* The rows of a table by head_dim: 64, 128, 256. Measured: results/reducers_log.md. */
 static const sm90_config SM90[3] = {
     {64, 128, 4, 3, 2, 0, 0}, {128, 128, 3, 3, 2, 0, 0}, {256, 64, 4, 2, 1, 1, 0}};
-static const sm90_config SM90_TOPK[3] = {
-    {64, 128, 4, 3, 2, 0, 0}, {128, 128, 3, 3, 2, 0, 0}, {256, 64, 4, 2, 1, 0, 0}};
-static const sm90_config SM90_TOPK_MORE[3] = {
-    {64, 128, 4, 2, 2, 0, 0}, {128, 128, 4, 2, 2, 0, 0}, {256, 64, 4, 2, 1, 0, 0}};
-static const sm80_config SM80[3] = {{64, 128, 64}, {128, 128, 64}, {256, 64, 32}};
-static const sm80_config SM80_TOPK_MORE[3] = {{64, 64, 64}, {128, 64, 64}, {256, 64, 32}};
-static const sm80_config SM80_POOL[3] = {{64, 128, 64}, {128, 128, 32}, {256, 64, 32}};
+static const sm90_config SM90_TOPK[2][3] = {
+    {{64, 128, 4, 2, 1, 0, 0}, {128, 128, 3, 2, 1, 0, 0}, {256, 64, 2, 2, 1, 0, 0}},
+    {{64, 128, 4, 2, 1, 0, 0}, {128, 64, 3, 2, 1, 0, 0}, {256, 64, 3, 1, 1, 0, 0}}};
+static const sm80_config SM80[3] = {{64, 128, 64, 4}, {128, 128, 64, 4}, {256, 64, 32, 4}};
+static const sm80_config SM80_TOPK[2][3] = {{{64, 64, 64, 4}, {128, 64, 64, 4}, {256, 64, 32, 4}},
+                                            {{64, 64, 64, 4}, {128, 64, 32, 4}, {256, 32, 32, 2}}};
+static const sm80_config SM80_POOL[3] = {{64, 128, 32, 4}, {128, 128, 32, 4}, {256, 64, 32, 4}};
 
-enum { FEW_SLOTS = 2, MANY_SLOTS = 16 }; /* of top-k */
-static const int32_t SLOTS[] = {FEW_SLOTS, 4, MANY_SLOTS};
+/* Of top-k: quarters of the k's that a kernel keeps, least first; the configurations' order. */
+static const int32_t SLOTS[] = {4, 16};
 
 static int size_of(const fasc_problem *problem)
 {
@@ -76,18 +76,25 @@ static int32_t slots_of(const fasc_problem *problem, int32_t reduce)
     return reduce == TOPK ? SLOTS[i] : 1;
 }
 
+static int place_of(int32_t slots)
+{
+    int i = 0;
+    while (SLOTS[i] != slots) {
+        i++;
+    }
+    return i;
+}
+
 static const sm90_config *sm90_of(int size, int32_t reduce, int32_t slots)
 {
-    return reduce != TOPK       ? &SM90[size]
-           : slots == FEW_SLOTS ? &SM90_TOPK[size]
-                                : &SM90_TOPK_MORE[size];
+    return reduce != TOPK ? &SM90[size] : &SM90_TOPK[place_of(slots)][size];
 }
 
 static const sm80_config *sm80_of(int size, int32_t reduce, int32_t slots)
 {
-    return reduce == POOL                         ? &SM80_POOL[size]
-           : reduce == TOPK && slots != FEW_SLOTS ? &SM80_TOPK_MORE[size]
-                                                  : &SM80[size];
+    return reduce == POOL   ? &SM80_POOL[size]
+           : reduce == TOPK ? &SM80_TOPK[place_of(slots)][size]
+                            : &SM80[size];
 }
 
 static void sm90_macros(const sm90_config *c, bool bf16, int32_t reduce, int32_t slots,
@@ -106,20 +113,15 @@ static void sm80_macros(const sm80_config *c, bool bf16, int32_t reduce, int32_t
     snprintf(macros, room,
              "FASC_BF16=%d HEAD_DIM=%d BLOCK_M=%d BLOCK_N=%d STAGES=%d WARPS=%d REDUCE=%d SLOTS=%d "
              "MASK=%d",
-             bf16, c->head_dim, c->block_m, c->block_n, SM80_STAGES, SM80_WARPS, reduce, slots,
-             mask);
+             bf16, c->head_dim, c->block_m, c->block_n, SM80_STAGES, c->warps, reduce, slots, mask);
 }
 
 /* What is compiled for each size and dtype. LOGITS is for mask tensors alone. */
 static const struct {
     int32_t reduce, slots;
-} VARIANT[] = {{FASC_REDUCE_SUM, 1},
-               {FASC_REDUCE_SUM | FASC_REDUCE_MAX, 1},
-               {POOL, 1},
-               {TOPK, FEW_SLOTS},
-               {TOPK, 4},
-               {TOPK, MANY_SLOTS},
-               {LOGITS, 1}};
+} VARIANT[] = {
+    {FASC_REDUCE_SUM, 1}, {FASC_REDUCE_SUM | FASC_REDUCE_MAX, 1}, {POOL, 1}, {TOPK, 4}, {TOPK, 16},
+    {LOGITS, 1}};
 enum { VARIANTS = sizeof VARIANT / sizeof *VARIANT, HOPPER_VARIANTS = VARIANTS - 1 };
 
 int32_t fasc_reducer_config_count(void)
@@ -147,9 +149,8 @@ void fasc_reducer_config_at(int32_t i, fasc_cuda_config *config)
                 sizeof config->macros);
 }
 
-bool fasc_reducer_is_hopper(const fasc_cuda_shares *shares, const fasc_reducer_pass *pass)
+bool fasc_reducer_can_load(const fasc_problem *problem)
 {
-    const fasc_problem *problem = &shares->passes;
     const fasc_tensor *input[] = {problem->args->q, problem->args->k};
     for (int i = 0; i < 2; i++) {
         if (fasc_flash_vector_rows(input[i]) &&
@@ -157,8 +158,14 @@ bool fasc_reducer_is_hopper(const fasc_cuda_shares *shares, const fasc_reducer_p
             return false;
         }
     }
-    return shares->hopper && !problem->mask_data && pass->reduce != LOGITS &&
-           (pass->reduce != POOL || problem->tile == 64);
+    return true;
+}
+
+bool fasc_reducer_is_hopper(const fasc_cuda_shares *shares, const fasc_reducer_pass *pass)
+{
+    const fasc_problem *problem = &shares->passes;
+    return fasc_reducer_can_load(problem) && shares->hopper && !problem->mask_data &&
+           pass->reduce != LOGITS && (pass->reduce != POOL || problem->tile == 64);
 }
 
 /* ---- launches ------------------------------------------------------------ */
@@ -203,10 +210,11 @@ static int64_t items_of(const fasc_cuda_shares *shares, const fasc_reducer_pass 
     return (rows_of(problem, pass) + each - 1) / each * heads_of(problem, pass) * problem->batch;
 }
 
-static size_t sm80_smem(const sm80_config *c, int32_t reduce)
+static size_t sm80_smem(const sm80_config *c, int32_t reduce, int32_t slots)
 {
     return (size_t)FASC_REDUCER_SM80_SMEM_BYTES(c->head_dim, c->block_m, c->block_n, SM80_STAGES,
-                                                reduce == POOL);
+                                                reduce == POOL,
+                                                FASC_REDUCER_LISTS(reduce == TOPK, slots));
 }
 
 void fasc_reducer_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shares,
@@ -227,7 +235,8 @@ void fasc_reducer_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shar
             .blocks = items < d->units ? items : d->units,
             .threads = 128 * (c->consumers + 1),
             .smem = (size_t)FASC_REDUCER_SM90_SMEM_BYTES(c->head_dim, c->block_n, c->stages,
-                                                         c->consumers, c->buffers),
+                                                         c->consumers, c->buffers,
+                                                         FASC_REDUCER_LISTS(reduce == TOPK, slots)),
         };
         return;
     }
@@ -238,9 +247,23 @@ void fasc_reducer_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shar
         .macros = stage->macros,
         .entry = "reducer_sm80",
         .blocks = items,
-        .threads = 32 * SM80_WARPS,
-        .smem = sm80_smem(c, reduce),
+        .threads = 32 * c->warps,
+        .smem = sm80_smem(c, reduce, slots),
     };
+}
+
+size_t fasc_reducer_room(const fasc_cuda_device *d, const fasc_cuda_shares *shares)
+{
+    fasc_reducer_pass pass;
+    for (int32_t i = 0; fasc_reducer_pass_at(shares, i, &pass); i++) {
+        if (pass.reduce == TOPK && fasc_reducer_is_hopper(shares, &pass)) {
+            fasc_cuda_stage stage;
+            fasc_reducer_launch(d, shares, &pass, &stage);
+            return (size_t)stage.launch.blocks * (size_t)(stage.launch.threads / 32 - 4) *
+                   (size_t)FASC_TOPK_ROOM(4 * slots_of(&shares->passes, TOPK));
+        }
+    }
+    return 0;
 }
 
 /* ---- parameters ---------------------------------------------------------- */
@@ -317,9 +340,7 @@ static fasc_reducer_params params_of(const fasc_cuda_device *d, const fasc_cuda_
         p.pool_max = output_of(args->pooled_max);
     }
     if (pass->reduce == TOPK) {
-        p.k = (int32_t)problem->topk;
-        p.values = output_of(args->topk_values);
-        p.keys = output_of(args->topk_indices);
+        p.topk = fasc_topk_params_of(problem);
     }
     p.mask = fasc_cuda_mask_of(problem);
     if (pass->keys) {
@@ -333,12 +354,13 @@ static fasc_reducer_params params_of(const fasc_cuda_device *d, const fasc_cuda_
 
 fasc_status fasc_reducer_run(fasc_cuda_device *d, const fasc_cuda_shares *shares,
                              const fasc_reducer_pass *pass, const fasc_flash_inputs *inputs,
-                             const float *offset, int32_t *counter, cudaStream_t stream)
+                             const float *offset, int32_t *counter, char *room, cudaStream_t stream)
 {
     const fasc_problem *problem = &shares->passes;
     fasc_cuda_stage stage;
     fasc_reducer_launch(d, shares, pass, &stage);
     fasc_reducer_sm90_params p = {.reduce = params_of(d, shares, pass, inputs, offset)};
+    p.reduce.topk.room = room;
     if (!fasc_reducer_is_hopper(shares, pass)) {
         return fasc_cuda_run_kernel(d, stream, &stage.launch, &p.reduce);
     }

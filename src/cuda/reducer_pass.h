@@ -18,16 +18,23 @@ bool fasc_reducer_pass_at(const fasc_cuda_shares *shares, int32_t index, fasc_re
 /* Queries that a row of offsets holds: whole tiles of every configuration. */
 int64_t fasc_reducer_pitch(const fasc_problem *problem);
 
+/* Whether the copy engine can read q and k, in place or after a copy. */
+bool fasc_reducer_can_load(const fasc_problem *problem);
+
 /* Whether a pass is one of Hopper's. */
 bool fasc_reducer_is_hopper(const fasc_cuda_shares *shares, const fasc_reducer_pass *pass);
 
 void fasc_reducer_launch(const fasc_cuda_device *d, const fasc_cuda_shares *shares,
                          const fasc_reducer_pass *pass, fasc_cuda_stage *stage);
 
-/* Queues it. offset: see reducer_params.h; counter: an int32 of workspace. */
+/* Bytes of workspace that top-k's records take, 0 for other passes. */
+size_t fasc_reducer_room(const fasc_cuda_device *d, const fasc_cuda_shares *shares);
+
+/* Queues it. offset: see reducer_params.h; counter: an int32 of workspace; room: as above. */
 fasc_status fasc_reducer_run(fasc_cuda_device *d, const fasc_cuda_shares *shares,
                              const fasc_reducer_pass *pass, const fasc_flash_inputs *inputs,
-                             const float *offset, int32_t *counter, cudaStream_t stream);
+                             const float *offset, int32_t *counter, char *room,
+                             cudaStream_t stream);
 
 /* The configurations that ship; i from 0 to below the count. */
 int32_t fasc_reducer_config_count(void);

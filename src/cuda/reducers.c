@@ -18,6 +18,7 @@
 #define OF_PROBS                                                                                   \
     (FASC_WANT(COL_SUM_PROBS) | FASC_WANT(COL_MAX_PROBS) | FASC_WANT(DIAG_SUM_PROBS) |             \
      FASC_WANT_TILES)
+#define BESIDE_ROW_SUM (FASC_WANT(ENTROPY) | FASC_WANT(MEAN_DISTANCE) | FASC_WANT(ROW_ARGMAX))
 #define OF_ALL_QUERIES (FASC_WANT_TILES | FASC_WANT(MAX_LOGIT))
 #define PASSES                                                                                     \
     (FASC_WANT_COLUMNS | FASC_WANT_DIAGONALS | FASC_WANT_TOPK | FASC_WANT_TILES |                  \
@@ -25,15 +26,7 @@
 
 uint32_t fasc_reducers_serve(const fasc_problem *problem, char *why, size_t room)
 {
-    if (!fasc_flash_can(problem, why, room)) {
-        return 0;
-    }
-    if (problem->wanted & FASC_WANT_TILES && problem->tile < FASC_POOL_LEAST) {
-        snprintf(why, room, "takes tiles of pooled maps from %d on, not %lld", FASC_POOL_LEAST,
-                 (long long)problem->tile);
-        return PASSES & ~FASC_WANT_TILES;
-    }
-    return PASSES;
+    return fasc_flash_can(problem, why, room) ? PASSES : 0;
 }
 
 /* Leaves only `kept` of the outputs that args name. */
@@ -83,7 +76,11 @@ void fasc_reducers_share(const fasc_cuda_device *d, const fasc_problem *problem,
     memset(shares, 0, sizeof *shares);
     uint32_t passes = problem->wanted & ~outputs;
     if (!problem->mask_data && !(outputs & FASC_WANT_COLUMNS)) {
-        passes |= problem->wanted & SUMS_OF_LOGITS; /* the formula costs next to nothing */
+        passes |= problem->wanted & SUMS_OF_LOGITS; /* the formula costs little */
+        if (problem->wanted & outputs & BESIDE_ROW_SUM) {
+            passes &=
+                ~(outputs & FASC_WANT(ROW_SUM)); /* but nothing where scores are summed anyway */
+        }
     }
     shares->forward = shares->passes = *problem;
     shares->forward_args = shares->passes_args = *problem->args;
@@ -111,7 +108,7 @@ void fasc_reducers_share(const fasc_cuda_device *d, const fasc_problem *problem,
 /* ---- workspace ----------------------------------------------------------- */
 
 typedef struct layout {
-    size_t copies, lse, row_max, offset, counter, linear, diagonals, bytes;
+    size_t copies, lse, row_max, offset, counter, room, linear, diagonals, bytes;
 } layout;
 
 static size_t place(size_t *bytes, size_t wanted)
@@ -126,7 +123,7 @@ static bool has_passes(const fasc_cuda_shares *shares)
     return shares->passes.wanted != 0;
 }
 
-static layout layout_of(const fasc_cuda_shares *shares)
+static layout layout_of(const fasc_cuda_device *d, const fasc_cuda_shares *shares)
 {
     layout l = {0};
     if (!has_passes(shares)) {
@@ -142,6 +139,7 @@ static layout layout_of(const fasc_cuda_shares *shares)
         (size_t)(problem->batch * problem->heads_q * fasc_reducer_pitch(problem)) * sizeof(float);
     l.offset = place(&l.bytes, problem->wanted & OF_PROBS ? offsets : 0);
     l.counter = place(&l.bytes, sizeof(int32_t));
+    l.room = place(&l.bytes, fasc_reducer_room(d, shares));
     l.linear = place(&l.bytes, fasc_linear_workspace(shares));
     l.diagonals = place(&l.bytes, fasc_diagonals_workspace(shares));
     return l;
@@ -149,14 +147,12 @@ static layout layout_of(const fasc_cuda_shares *shares)
 
 size_t fasc_reducers_workspace(const fasc_cuda_device *d, const fasc_cuda_shares *shares)
 {
-    (void)d;
-    return layout_of(shares).bytes;
+    return layout_of(d, shares).bytes;
 }
 
 void fasc_reducers_place(const fasc_cuda_device *d, fasc_cuda_shares *shares, char *workspace)
 {
-    (void)d;
-    layout l = layout_of(shares);
+    layout l = layout_of(d, shares);
     if (shares->needs_lse) {
         shares->lse.data = workspace + l.lse;
     }
@@ -223,7 +219,7 @@ fasc_status fasc_reducers_run(fasc_cuda_device *d, fasc_cuda_shares *shares, cha
     if (!has_passes(shares)) {
         return FASC_OK;
     }
-    layout l = layout_of(shares);
+    layout l = layout_of(d, shares);
     fasc_cuda_call call = {d, &shares->passes, NULL, stream, workspace + l.copies};
     fasc_flash_inputs inputs;
     fasc_status status = fasc_flash_prepare(&call, &inputs);
@@ -237,7 +233,8 @@ fasc_status fasc_reducers_run(fasc_cuda_device *d, fasc_cuda_shares *shares, cha
     fasc_reducer_pass pass;
     for (int32_t i = 0; status == FASC_OK && fasc_reducer_pass_at(shares, i, &pass); i++) {
         status = fasc_reducer_run(d, shares, &pass, &inputs, offset,
-                                  (int32_t *)(void *)(workspace + l.counter), stream);
+                                  (int32_t *)(void *)(workspace + l.counter), workspace + l.room,
+                                  stream);
     }
     fasc_linear_sum sum;
     for (int32_t i = 0; status == FASC_OK && fasc_linear_at(shares, i, &sum); i++) {
@@ -317,7 +314,8 @@ void fasc_reducers_describe(const fasc_cuda_device *d, const fasc_cuda_shares *s
         add(plan, text);
     }
     if (shares->passes.wanted & FASC_WANT_DIAGONALS) {
-        add(plan, "diagonal pass");
+        add(plan,
+            fasc_diagonals_is_hopper(shares) ? "diagonal pass (sm_90a)" : "diagonal pass (sm_80)");
     }
     if (fasc_linear_at(shares, 0, &sum)) {
         add(plan, "sums of logits by the linear formula");

@@ -69,8 +69,16 @@ static void draw_problem(drawn *x)
     x->args.probs = draw(4) ? NULL : &x->scores;
     x->args.entropy = draw(4) ? NULL : &x->statistics;
     x->args.kernel.warps = (int32_t)draw(4);
+    x->args.mean_distance = draw(4) ? NULL : &x->statistics;
     p->wanted = x->args.entropy ? FASC_WANT(ENTROPY) : 0;
+    p->wanted |= x->args.mean_distance ? FASC_WANT(MEAN_DISTANCE) : 0;
     p->dropout = x->args.out && !draw(8);
+    const bool apart = p->wanted || p->dropout || x->args.logits || x->args.masked || x->args.probs;
+    if (x->args.out && !apart && p->head_dim <= 128 && draw(2)) { /* as the kernel says it fuses */
+        x->args.topk_values = &x->statistics;
+        p->wanted |= FASC_WANT(TOPK_VALUES) | FASC_WANT(OUT);
+        p->topk = 8;
+    }
 }
 
 /* The value of NAME=value among a compilation's macros. */
@@ -90,7 +98,8 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     const fasc_problem *p = &x->problem;
     const char *m = launch->macros;
     fasc_flash_pass pass;
-    const bool special = p->wanted || p->dropout; /* with O, in a launch before those of scores */
+    const bool topk = p->wanted & FASC_WANT_TOPK;
+    const bool special = (p->wanted && !topk) || p->dropout; /* with O, in a launch before those of scores */
     if (!special || index > 0) {
         CHECK(fasc_flash_pass_at(p, index - special, &pass), "%d", (int)index);
         pass.first = index == 0;
@@ -105,7 +114,12 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     CHECK(macro(m, "HEAD_DIM") >= p->head_dim, "%s for %d", m, (int)p->head_dim);
     CHECK(macro(m, "SCORES") == pass.scores && macro(m, "WANT_OUT") == out, "%s", m);
     CHECK(!p->banded || only_logits || macro(m, "MASK") == FASC_MASK_BAND, "%s", m);
-    CHECK(macro(m, "STATISTICS") == (special && pass.first), "%s", m);
+    const long statistics = macro(m, "STATISTICS");
+    const bool all = p->dropout || x->args.mean_distance;
+    CHECK((statistics != FASC_STATISTICS_NONE) == (special && pass.first), "%s", m);
+    CHECK(macro(m, "TOPK") == (topk && pass.first), "%s", m);
+    CHECK(!topk || fasc_cuda_flash_sm90.fuses(p) == FASC_WANT_TOPK || p->args->kernel.warps, "%s", m);
+    CHECK(!all || statistics != FASC_STATISTICS_SUMS, "%s", m);
     CHECK(macro(m, "DROPOUT") == (p->dropout && pass.first), "%s", m);
     CHECK(!stats || macro(m, "WANT_STATS") == 1 || pass.scores == FASC_SCORES_PROBS, "%s", m);
 }
@@ -126,7 +140,7 @@ static void every_launch_ships_and_all_that_ship_are_launched(void)
         fasc_attention_plan plan = {.size = sizeof plan};
         draw_problem(&x);
         bool nothing = !x.args.out && !x.args.lse && !x.args.logits && !x.args.masked &&
-                       !x.args.probs && !x.args.entropy;
+                       !x.args.probs && !x.args.entropy && !x.args.mean_distance;
         if (nothing || !fasc_cuda_flash_sm90.can(&HOPPER, &x.problem, why, sizeof why)) {
             continue;
         }

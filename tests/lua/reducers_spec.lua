@@ -5,6 +5,7 @@ local fasc = require "fasc"
 local support = require "support"
 
 local ROWS = {"entropy", "mean_distance", "row_sum", "row_argmax"}
+local SUMS = {"out", "lse", "row_max", "entropy", "row_sum"} -- rows' sums beside the output
 local OTHERS = {
     "row_sum", "topk_values", "topk_indices", "col_sum_probs", "col_sum_logits", "col_max_probs",
     "diag_sum_probs", "diag_sum_logits", "pooled_max", "pooled_mass", "max_logit",
@@ -25,6 +26,8 @@ local PROBLEMS = {
     {"scale 0", {1, 2, 2, 65, 33, 64}, sm_scale = 0},
     {"rows without keys", {2, 2, 2, 40, 20, 64}, causal = true, tile = 8, topk = 64},
     {"the last queries", {1, 2, 2, 300, 300, 64}, causal = true, query_range = {236, 300}},
+    {"many keys, small tiles", {1, 2, 1, 70, 2100, 64}, causal = true, topk = 7, tile = 3},
+    {"tiles of one score", {1, 2, 1, 50, 70, 128}, causal = true, topk = 16, tile = 1},
 }
 
 local function options_of(problem, kernel, want)
@@ -80,12 +83,86 @@ describe("statistics agree with the reference on", function()
                     local dtype = n % 2 == 1 and "f16" or "bf16"
                     served = served + agrees(problem, kernel, OTHERS, dtype)
                         + agrees(problem, kernel, ROWS, dtype)
+                        + agrees(problem, kernel, SUMS, dtype)
                         + agrees(problem, kernel, OTHERS, "f32")
                         + agrees(problem, kernel, {"out", "lse", "col_sum_probs"}, dtype)
                 end
                 if support.serves({name = kernel.name, arch = kernel.arch},
                     support.qkv({1, 1, 1, 64, 64, 64}, "f16")) then
                     assert.is_true(served > 0)
+                end
+            end)
+        end
+    end
+end)
+
+-- A tensor of small whole numbers, whose scores are exact in float32: f(row, column).
+local function whole(rows, columns, f)
+    local list = {}
+    for row = 0, rows - 1 do
+        for column = 0, columns - 1 do
+            list[#list + 1] = f(row, column)
+        end
+    end
+    return fasc.from_table(list, {dtype = "f16"}):reshape({1, 1, rows, columns})
+        :to(support.device)
+end
+
+-- The places of the k largest of a list, the lower place first where they are equal; from 0.
+local function largest(list, k)
+    local order = {}
+    for place = 1, #list do
+        order[place] = place
+    end
+    table.sort(order, function(a, b)
+        if list[a] ~= list[b] then
+            return list[a] > list[b]
+        end
+        return a < b
+    end)
+    local places = {}
+    for n = 1, k do
+        places[n] = order[n] and order[n] - 1 or -1
+    end
+    return places
+end
+
+describe("top-k", function()
+    local KEYS = 1400
+    local ORDERS = {
+        {"ties everywhere", function(j) return (j * 7919) % 5 end},
+        {"all the same", function() return 3 end},
+        {"rising", function(j) return j end},
+        {"falling", function(j) return KEYS - j end},
+        {"all in every eighth column", function(j) return j % 8 == 3 and j or 0 end},
+        {"a high end", function(j) return j >= KEYS - 9 and 2000 or j % 50 end},
+    }
+    for _, kernel in ipairs(fasc.kernels(support.device)) do
+        if kernel.name ~= "reference" then
+            it("takes the lower key of equals on " .. kernel.name .. " " .. kernel.arch, function()
+                for _, order in ipairs(ORDERS) do
+                    for _, k in ipairs{5, 8, 16, 64} do
+                        local opts = {
+                            want = {"topk_values", "topk_indices"}, topk = k, sm_scale = 1,
+                            causal = true, kernel = {name = kernel.name, arch = kernel.arch},
+                        }
+                        local q = whole(20, 64, function(_, c) return c == 0 and 1 or 0 end)
+                        local key = whole(KEYS, 64, function(j, c)
+                            return c == 0 and order[2](j) or 0
+                        end)
+                        if support.serves(opts.kernel, q, key, key, opts) then
+                            local r = fasc.attention(q, key, key, opts)
+                            local got = r.topk_indices:to("cpu"):tolist()[1][1]
+                            for row = 0, 19, 19 do
+                                local seen = {}
+                                for j = 0, KEYS - 20 + row do
+                                    seen[j + 1] = order[2](j)
+                                end
+                                assert.same(largest(seen, k), got[row + 1],
+                                    ("%s, k = %d, row %d"):format(order[1], k, row))
+                            end
+                        end
+                    end
                 end
             end)
         end
