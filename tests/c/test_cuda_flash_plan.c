@@ -99,7 +99,8 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     const char *m = launch->macros;
     fasc_flash_pass pass;
     const bool topk = p->wanted & FASC_WANT_TOPK;
-    const bool special = (p->wanted && !topk) || p->dropout; /* with O, in a launch before those of scores */
+    const bool special =
+        (p->wanted && !topk) || p->dropout; /* with O, in a launch before those of scores */
     if (!special || index > 0) {
         CHECK(fasc_flash_pass_at(p, index - special, &pass), "%d", (int)index);
         pass.first = index == 0;
@@ -118,7 +119,8 @@ static void check_launch(const drawn *x, int32_t index, const fasc_cuda_launch *
     const bool all = p->dropout || x->args.mean_distance;
     CHECK((statistics != FASC_STATISTICS_NONE) == (special && pass.first), "%s", m);
     CHECK(macro(m, "TOPK") == (topk && pass.first), "%s", m);
-    CHECK(!topk || fasc_cuda_flash_sm90.fuses(p) == FASC_WANT_TOPK || p->args->kernel.warps, "%s", m);
+    CHECK(!topk || fasc_cuda_flash_sm90.fuses(p) == FASC_WANT_TOPK || p->args->kernel.warps, "%s",
+          m);
     CHECK(!all || statistics != FASC_STATISTICS_SUMS, "%s", m);
     CHECK(macro(m, "DROPOUT") == (p->dropout && pass.first), "%s", m);
     CHECK(!stats || macro(m, "WANT_STATS") == 1 || pass.scores == FASC_SCORES_PROBS, "%s", m);
