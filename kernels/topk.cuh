@@ -156,6 +156,7 @@ template <int KEPT, int LENGTH, bool RISING> struct RowTopK {
             key[n] = n < mine ? x : 0;
             place[n] = 0;
         }
+        __syncwarp();
 #pragma unroll 1
         for (uint32_t n = 0; n < 4 * most; n++) {
             const uint32_t from = n & 3, slot = n >> 2;
