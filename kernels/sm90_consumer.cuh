@@ -5,6 +5,7 @@
 #pragma once
 
 #include "sm90_mbarrier.cuh"
+#include "sm90_probabilities.cuh"
 #include "sm90_results.cuh"
 #include "sm90_statistics.cuh"
 #include "sm90_stores.cuh"
@@ -287,7 +288,8 @@ struct Consumer {
         if (negate) {
             softmax_negate(s);
         }
-        softmax_normalized<SCORES_F32 || FASC_BF16>(s, log2_sum, c, nothing()); // bf16: f32's range
+        final_probabilities<SCORES_F32 || FASC_BF16>(s, log2_sum, c,
+                                                     nothing()); // bf16: f32's range
         mask(t, j, s, 0.0f);
     }
 
