@@ -136,10 +136,6 @@ struct Consumer {
             load_fragment(
                 a[step], tile + tile_offset(TILE, warp * 16 + (lane & 15), 2 * step + (lane >> 4)));
         }
-        __syncwarp();
-        if (lane == 0) {
-            mbarrier_arrive(pipes.empty(CHUNKS + rows.index));
-        }
         rows.advance();
     }
 
@@ -227,6 +223,7 @@ struct Consumer {
             const int chunk = a + w.stripe * ACROSS + 2 * group;
             Ring<CHUNKS> second = keys;
             second.advance();
+            const uint32_t stage = rows.index;
             load_rows(rows_of);
             issue(s, rows_of, keys);
             issue(t, rows_of, second);
@@ -235,7 +232,8 @@ struct Consumer {
             }
             wgmma_wait<1>();
             hold_registers(s);
-            if (lane == 0) {
+            if (lane == 0) { // the product has read the keys, and the queries in registers
+                mbarrier_arrive(pipes.empty(CHUNKS + stage));
                 mbarrier_arrive(pipes.empty(keys.index));
             }
             reduce(low, s, a, chunk, shift);

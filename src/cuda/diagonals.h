@@ -29,7 +29,7 @@ void fasc_diagonals_launch(const fasc_cuda_device *d, const fasc_cuda_shares *sh
                            int32_t index, fasc_cuda_stage *stage);
 
 /* The configurations that ship; i from 0 to below the count. */
-enum { FASC_DIAGONALS_CONFIGS = 36 };
+enum { FASC_DIAGONALS_CONFIGS = 28 };
 void fasc_diagonals_config_at(int32_t i, fasc_cuda_config *config);
 
 #endif
