@@ -28,7 +28,8 @@ function M.date()
     return os.date "!%Y-%m-%dT%H:%M:%SZ" --[[@as string]]
 end
 
--- The command line as it was typed: the program, its options, the script, its arguments.
+-- The command line as it was typed: the program (without its folder, which is this machine's own),
+-- its options, the script, its arguments.
 local function command_line()
     local words = json.array()
     local first = 0
@@ -36,7 +37,7 @@ local function command_line()
         first = first - 1
     end
     for i = first, arg and #arg or -1 do
-        words[#words + 1] = arg[i]
+        words[#words + 1] = i == first and arg[i]:match "[^/]*$" or arg[i]
     end
     return words
 end

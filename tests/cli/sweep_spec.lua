@@ -70,7 +70,8 @@ describe("sweep_seqlen", function()
             assert.is_true(r.rates.flops_per_second > 0 and r.speedup > 0)
             assert.equal(r.point.kernel, r.plan.kernel)
             assert.truthy(r.environment.fasc.commit)
-            assert.equal("sweep_seqlen", r.environment.command[2])
+            assert.same({"fasc-bench", "sweep_seqlen"},
+                {r.environment.command[1], r.environment.command[2]})
         end
     end)
 
